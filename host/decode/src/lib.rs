@@ -1,0 +1,1 @@
+//! Bytes of change events into Arrow columns.

@@ -1,0 +1,1 @@
+//! Sources of records: Kafka (the only door to rdkafka) and files.

@@ -1,0 +1,1 @@
+//! Delta and Parquet tables (the only door to deltalake).

@@ -1,0 +1,1 @@
+//! What flows through Lakemill: records, change batches, positions, table schemas. No I/O, no async.

@@ -1,0 +1,1 @@
+//! The loop: plan, decode, transform, write, commit, recover.

@@ -1,0 +1,1 @@
+//! Components: compile, cache, limit, instantiate, call, validate (the only door to wasmtime).
