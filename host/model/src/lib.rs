@@ -1,1 +1,28 @@
-//! What flows through Lakemill: records, change batches, positions, table schemas. No I/O, no async.
+//! What flows through Lakemill, and the traits that its rooms share. No I/O, no async, no clock.
+//!
+//! Read in this order: a [`record`] is what Kafka holds; a [`change`] is what it says; an [`answer`] is what
+//! a transform makes of a batch of changes; a [`sink`] keeps the rows; [`position`] says how far.
+
+pub mod answer;
+pub mod change;
+pub mod error;
+pub mod op;
+pub mod position;
+pub mod record;
+pub mod schema;
+pub mod sink;
+pub mod source;
+pub mod watermark;
+
+pub use answer::{Answer, BatchClock, Description, Emission, OutputColumn, OutputSpec, Reads, Rejection, Transform};
+pub use change::{Cells, ChangeBatch, Envelope, Image, ImageData};
+pub use error::{Disposition, SinkError, SourceError, TransformError};
+pub use op::Op;
+pub use position::{
+    CheckpointId, CommitDecision, Epoch, Epochs, NextOffset, OffsetRange, PositionDelta, Positions, TopicPartition,
+};
+pub use record::{RawBatch, RawRecord, RecordRef};
+pub use schema::{DataType, Field, RowSchema, TableSchema};
+pub use sink::{Commit, CommitOutcome, OutputRows, Payload, Sink, SinkPositions, Stage, Staged, StagedFile};
+pub use source::{BatchLimits, Polled, Source, StartAt};
+pub use watermark::Watermarks;

@@ -1,0 +1,175 @@
+//! The errors of the edges, each variant a different decision of the pipeline.
+//!
+//! `Display` is one lower-case phrase without the chain of sources; whoever handles the error logs it once.
+
+use crate::{NextOffset, TopicPartition};
+
+/// What the pipeline does about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// Somebody outside is not there right now: try again.
+    Retry,
+    /// A person must change something: stop at the last commit. Exit code 2.
+    HaltInvalid,
+    /// What the pipeline needs is not to be had: stop at the last commit. Exit code 3.
+    HaltUnreachable,
+    /// It went wrong while running: stop at the last commit. Exit code 1.
+    Halt,
+}
+
+/// The source cannot deliver.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// No broker answers.
+    #[error("no broker answers at {brokers}: {reason}; check `source.kafka.brokers` and that Kafka runs")]
+    Unreachable {
+        /// As configured.
+        brokers: String,
+        /// What the client says.
+        reason: String,
+    },
+    /// A topic is not there.
+    #[error("{topic} is not there: {hint}")]
+    NoSuchTopic {
+        /// The topic, or the file.
+        topic: String,
+        /// What to do.
+        hint: String,
+    },
+    /// The source no longer has what comes next.
+    #[error(
+        "data lost on {partition}: next to read is {wanted}, the source has {first}..{end}; \
+         set `on_data_loss: continue` to go on from what is left"
+    )]
+    DataLoss {
+        /// Where.
+        partition: TopicPartition,
+        /// The position.
+        wanted: NextOffset,
+        /// The first offset that is there.
+        first: NextOffset,
+        /// One past the last.
+        end: NextOffset,
+    },
+    /// The client refuses its configuration.
+    #[error("kafka refuses the configuration: {0}")]
+    Config(String),
+    /// Reading failed for good.
+    #[error("read {what}: {reason}")]
+    Read {
+        /// Topic-partition or file.
+        what: String,
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+impl SourceError {
+    /// What the pipeline does about it.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            SourceError::Unreachable { .. } | SourceError::NoSuchTopic { .. } => Disposition::HaltUnreachable,
+            SourceError::Config(_) => Disposition::HaltInvalid,
+            SourceError::DataLoss { .. } | SourceError::Read { .. } => Disposition::Halt,
+        }
+    }
+}
+
+/// A transform did not answer, or wrongly.
+#[derive(Debug, thiserror::Error)]
+pub enum TransformError {
+    /// The file is no component that we can run.
+    #[error("{0}")]
+    Refused(String),
+    /// It stopped itself: a trap, with the guest's backtrace if it has names.
+    #[error("the component trapped: {trap}")]
+    Trap {
+        /// wasmtime's words and the guest's backtrace.
+        trap: String,
+    },
+    /// It ran over a limit.
+    #[error("the component went over its limit of {limit}: {hint}")]
+    Limit {
+        /// Which, with its value and unit.
+        limit: String,
+        /// What its author can do.
+        hint: String,
+    },
+    /// It said so.
+    #[error("the component gave up on the batch: {0}")]
+    Guest(String),
+    /// Its answer breaks the contract.
+    #[error("the component's answer is wrong: {0}")]
+    Answer(String),
+}
+
+impl TransformError {
+    /// What the pipeline does about it.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            TransformError::Refused(_) => Disposition::HaltInvalid,
+            TransformError::Trap { .. }
+            | TransformError::Limit { .. }
+            | TransformError::Guest(_)
+            | TransformError::Answer(_) => Disposition::Halt,
+        }
+    }
+}
+
+/// A sink did not take the rows.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// Another writer moved the sink's positions.
+    #[error(
+        "sink {sink}: another process writes as this pipeline: {partition} should be at {expected}, is at {found}; \
+         stop the other one, or give one of them another `pipeline` name"
+    )]
+    Fenced {
+        /// Which sink.
+        sink: String,
+        /// Where it showed.
+        partition: TopicPartition,
+        /// Where we left it.
+        expected: String,
+        /// Where it is.
+        found: String,
+    },
+    /// The rows do not fit the table.
+    #[error("sink {sink}: the rows do not fit the table: {reason}")]
+    Schema {
+        /// Which sink.
+        sink: String,
+        /// Column by column.
+        reason: String,
+    },
+    /// The table is one that we must not write.
+    #[error("sink {sink}: {reason}")]
+    Unsupported {
+        /// Which sink.
+        sink: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// Storage failed: a full disk, no permission.
+    #[error("sink {sink}: {action} {path}: {reason}")]
+    Storage {
+        /// Which sink.
+        sink: String,
+        /// A verb.
+        action: &'static str,
+        /// On what.
+        path: String,
+        /// What the system says.
+        reason: String,
+    },
+}
+
+impl SinkError {
+    /// What the pipeline does about it.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            SinkError::Schema { .. } | SinkError::Unsupported { .. } => Disposition::HaltInvalid,
+            SinkError::Fenced { .. } | SinkError::Storage { .. } => Disposition::Halt,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The sink's side of the pipeline: stage on a worker, commit in order.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+
+use crate::{CheckpointId, Epochs, NextOffset, Op, PositionDelta, Positions, SinkError, TableSchema};
+
+/// Rows for one output, in the order in which they are to be written.
+#[derive(Clone, Debug)]
+pub struct OutputRows {
+    /// Columns and key; `batch` has exactly these columns.
+    pub schema: Arc<TableSchema>,
+    /// The rows.
+    pub batch: RecordBatch,
+    /// The op of every row.
+    pub ops: Vec<Op>,
+}
+
+/// Something a sink holds ready for a commit.
+#[derive(Debug)]
+pub struct Staged {
+    /// Rows in it.
+    pub rows: u64,
+    /// Bytes as written.
+    pub bytes: u64,
+    /// What the sink made of them.
+    pub payload: Payload,
+}
+
+/// What a sink makes of rows before the commit.
+#[derive(Debug)]
+pub enum Payload {
+    /// Files that are in place but that nobody sees yet.
+    Files(Vec<StagedFile>),
+    /// The rows themselves: the sink writes them when it commits.
+    Rows(OutputRows),
+}
+
+/// A data file that waits for its commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StagedFile {
+    /// Relative to the table's root.
+    pub path: String,
+    /// Size.
+    pub bytes: u64,
+    /// Rows.
+    pub rows: u64,
+    /// Partition column and value (`None`: null), in the table's order.
+    pub partition_values: Vec<(String, Option<String>)>,
+    /// Delta's per-file statistics as JSON.
+    pub stats: Option<String>,
+    /// Milliseconds since 1970.
+    pub modified_ms: i64,
+}
+
+/// The part of a sink that workers use, several at a time: encode, write files, change nothing that is visible.
+pub trait Stage: Send + Sync {
+    /// Prepares rows for the commit of `checkpoint`. Called at most once per batch and output schema; never with no rows.
+    ///
+    /// # Errors
+    /// [`SinkError::Schema`] if the rows do not fit the table, [`SinkError::Storage`] if it cannot be written.
+    fn stage(&self, checkpoint: CheckpointId, rows: OutputRows) -> Result<Staged, SinkError>;
+}
+
+/// What a commit says beside the rows.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The batch.
+    pub checkpoint: CheckpointId,
+    /// Its ranges: the ends become the sink's positions in the same transaction as the rows.
+    pub delta: PositionDelta,
+    /// Up to here every sink of the pipeline holds everything, once this commit is in: a restart goes on from there.
+    /// The step's ends at the sink that commits last, its starts at the others.
+    pub done: Positions,
+    /// The epoch of every partition of the step.
+    pub epochs: Epochs,
+    /// SHA-256 of every component that the batch went through.
+    pub digests: Vec<String>,
+}
+
+/// What became of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// It is in; the table's new version where it has one.
+    Committed(Option<i64>),
+    /// It was in already.
+    AlreadyThere,
+}
+
+/// How far a sink says it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SinkPositions {
+    /// Rows up to here are in this sink.
+    pub held: Positions,
+    /// Rows up to here are in every sink of the pipeline, or need not be in any.
+    pub done: Positions,
+    /// Who owns the partitions, as far as this sink was told.
+    pub epochs: Epochs,
+}
+
+impl SinkPositions {
+    /// True if the row at `offset` of `tp` is in the sink already.
+    pub fn holds(&self, tp: &crate::TopicPartition, offset: i64) -> bool {
+        self.held.get(tp).is_some_and(|next| NextOffset(offset) < next)
+    }
+}
+
+/// A place where rows are kept, with its positions in the same transaction.
+pub trait Sink: Send {
+    /// The name in the pipeline file.
+    fn name(&self) -> &str;
+
+    /// Looks how far it is, afresh. What it says is also what the next commit expects to find.
+    ///
+    /// # Errors
+    /// [`SinkError::Storage`] if it cannot be read, [`SinkError::Unsupported`] if it is not to be written.
+    fn positions(&mut self) -> Result<SinkPositions, SinkError>;
+
+    /// The part that workers use.
+    fn stage(&self) -> Arc<dyn Stage>;
+
+    /// Makes staged rows visible together with the positions, or finds them there already. No rows is fine: the
+    /// positions move.
+    ///
+    /// # Errors
+    /// [`SinkError::Fenced`] if another writer was here. After any error nothing or everything of it is visible, and
+    /// [`Sink::positions`] tells which.
+    fn commit(&mut self, staged: Vec<Staged>, commit: &Commit) -> Result<CommitOutcome, SinkError>;
+
+    /// Work that may be done between commits, such as writing log checkpoints.
+    ///
+    /// # Errors
+    /// Worth a warning: nothing of a commit depends on it.
+    fn maintain(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,304 @@
+//! The journal: an append-only file of plans, one line a record, fsynced before the batch leaves the reader.
+//!
+//! A torn last record is cut off: its batch had not left the reader, so nothing is lost with it. A record that is whole
+//! but does not match its checksum is never guessed at: the journal is refused and named.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use lakemill_model::{CheckpointId, PositionDelta, Positions};
+use serde::{Deserialize, Serialize};
+
+use crate::record::{Line, frame, split_first};
+
+/// The version of the journal's records; a reader refuses a newer one.
+const FORMAT: u32 = 1;
+
+/// How many processes of one pipeline may run on one machine.
+const SLOTS_MAX: usize = 64;
+
+/// Records after which the file is written anew with what still matters.
+const COMPACT_EVERY: usize = 4096;
+
+/// Everything that makes a batch what it is: with it, a replay gives the same bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The batch's number.
+    pub checkpoint: CheckpointId,
+    /// Its ranges.
+    pub delta: PositionDelta,
+    /// Its clock, in microseconds since 1970.
+    pub now_us: i64,
+    /// SHA-256 of the components that it goes through, in the order of the pipeline file.
+    pub digests: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Record {
+    Format { version: u32, pipeline: String },
+    /// Where partitions start that no sink knows.
+    Start(Positions),
+    Plan(Plan),
+    /// This batch is in every sink.
+    Done(CheckpointId),
+}
+
+/// What a journal knows when it is opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remembered {
+    /// Where partitions started that no sink knew at the time.
+    pub start: Positions,
+    /// Plans that are not known to be done, oldest first.
+    pub plans: Vec<Plan>,
+    /// The largest number that a batch has had; 0 if there was none.
+    pub last: u64,
+}
+
+/// The journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The file system refuses.
+    #[error("{action} {path}: {source}")]
+    Io {
+        /// A verb.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// A record is damaged.
+    #[error(
+        "{path} is damaged at byte {at}: {reason}; positions are in the tables, so it is safe to delete the \
+         file if every sink of the pipeline has committed at least once"
+    )]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        at: usize,
+        /// How it shows.
+        reason: String,
+    },
+    /// A newer Lakemill wrote it.
+    #[error("{path} has format {found}, this version reads up to {FORMAT}: run the newer lakemill, or set another state path")]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// It belongs to another pipeline.
+    #[error("{path} belongs to pipeline `{found}`: give this pipeline a `state.path` of its own")]
+    OtherPipeline {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+    },
+    /// All slots are taken.
+    #[error("{path} is in use by {SLOTS_MAX} processes: stop some, or set another `state.path`")]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+/// The journal of one process of a pipeline.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    pipeline: String,
+    file: File,
+    remembered: Remembered,
+    records: usize,
+    _lock: File,
+}
+
+impl Journal {
+    /// Opens the first journal under `folder` that no running process holds, and says what it knows. Each process of a
+    /// consumer group on one machine gets a slot of its own: `0.journal`, `1.journal`, …
+    ///
+    /// # Errors
+    /// If the folder cannot be written, or the journal is damaged, newer, or another pipeline's.
+    pub fn open(folder: &Path, pipeline: &str) -> Result<Self, JournalError> {
+        fs::create_dir_all(folder).map_err(io_error("create", folder))?;
+        let (slot, lock) = lock_slot(folder)?;
+        let path = folder.join(format!("{slot}.journal"));
+        let (remembered, records) = match fs::read(&path) {
+            Ok(bytes) => read(&path, pipeline, &bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (Remembered::default(), 0),
+            Err(error) => return Err(io_error("read", &path)(error)),
+        };
+        let file = rewrite(&path, pipeline, &remembered)?;
+        Ok(Self { path, pipeline: pipeline.into(), file, remembered, records, _lock: lock })
+    }
+
+    /// What it knows now.
+    pub fn remembered(&self) -> &Remembered {
+        &self.remembered
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Remembers where partitions start, durably, before the first record of them is read.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn start(&mut self, positions: &Positions) -> Result<(), JournalError> {
+        for (tp, next) in positions.iter() {
+            self.remembered.start.set(tp.clone(), next);
+        }
+        self.append(&Record::Start(positions.clone()), Durable::Yes)
+    }
+
+    /// Remembers a plan, durably: only then may the batch leave the reader.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn plan(&mut self, plan: Plan) -> Result<(), JournalError> {
+        self.append(&Record::Plan(plan.clone()), Durable::Yes)?;
+        self.remembered.last = self.remembered.last.max(plan.checkpoint.0);
+        self.remembered.plans.push(plan);
+        Ok(())
+    }
+
+    /// Forgets a plan whose batch is in every sink, or that is void. Not fsynced: a plan that comes back is seen to
+    /// be void by the positions.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn done(&mut self, checkpoint: CheckpointId) -> Result<(), JournalError> {
+        self.remembered.plans.retain(|plan| plan.checkpoint != checkpoint);
+        self.append(&Record::Done(checkpoint), Durable::No)
+    }
+
+    fn append(&mut self, record: &Record, durable: Durable) -> Result<(), JournalError> {
+        if self.records >= COMPACT_EVERY {
+            self.file = rewrite(&self.path, &self.pipeline, &self.remembered)?;
+            self.records = 0;
+        }
+        self.records += 1;
+        let line = frame(&to_json(record));
+        self.file.write_all(line.as_bytes()).map_err(io_error("write", &self.path))?;
+        match durable {
+            Durable::Yes => self.file.sync_data().map_err(io_error("sync", &self.path)),
+            Durable::No => Ok(()),
+        }
+    }
+}
+
+enum Durable {
+    Yes,
+    No,
+}
+
+fn lock_slot(folder: &Path) -> Result<(usize, File), JournalError> {
+    for slot in 0..SLOTS_MAX {
+        let path = folder.join(format!("{slot}.lock"));
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(io_error("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => return Ok((slot, file)),
+            Err(fs::TryLockError::WouldBlock) => {}
+            Err(fs::TryLockError::Error(error)) => return Err(io_error("lock", &path)(error)),
+        }
+    }
+    Err(JournalError::Busy { path: folder.into() })
+}
+
+fn read(path: &Path, pipeline: &str, bytes: &[u8]) -> Result<(Remembered, usize), JournalError> {
+    let corrupt = |at, reason: &str| JournalError::Corrupt { path: path.into(), at, reason: reason.into() };
+    let (mut remembered, mut records, mut rest) = (Remembered::default(), 0, bytes);
+    while let Some((line, after)) = split_first(rest) {
+        let at = bytes.len() - rest.len();
+        let json = match line {
+            Line::Whole(json) => json,
+            Line::Torn => {
+                tracing::info!(path = %path.display(), at, "cut a torn record off the journal");
+                break;
+            }
+            Line::Corrupt => return Err(corrupt(at, "the checksum does not match")),
+        };
+        let record: Record = serde_json::from_str(json).map_err(|error| match newer(json) {
+            Some(found) => JournalError::Newer { path: path.into(), found },
+            None => corrupt(at, &error.to_string()),
+        })?;
+        match record {
+            Record::Format { version, .. } if version > FORMAT => {
+                return Err(JournalError::Newer { path: path.into(), found: version });
+            }
+            Record::Format { pipeline: found, .. } if found != pipeline => {
+                return Err(JournalError::OtherPipeline { path: path.into(), found });
+            }
+            Record::Format { .. } => {}
+            _ if records == 0 => return Err(corrupt(at, "the first record is not the format")),
+            Record::Start(positions) => {
+                for (tp, next) in positions.iter() {
+                    remembered.start.set(tp.clone(), next);
+                }
+            }
+            Record::Plan(plan) => {
+                remembered.last = remembered.last.max(plan.checkpoint.0);
+                remembered.plans.push(plan);
+            }
+            Record::Done(done) => {
+                remembered.last = remembered.last.max(done.0);
+                remembered.plans.retain(|plan| plan.checkpoint != done);
+            }
+        }
+        records += 1;
+        rest = after;
+    }
+    Ok((remembered, records))
+}
+
+/// The format of a header that this version cannot read otherwise.
+fn newer(json: &str) -> Option<u32> {
+    let value: serde_json::Value = serde_json::from_str(json).ok()?;
+    let version = u32::try_from(value.get("format")?.get("version")?.as_u64()?).ok()?;
+    (version > FORMAT).then_some(version)
+}
+
+/// Writes a journal with what is remembered in place of the old one, durably, and opens it for appending.
+fn rewrite(path: &Path, pipeline: &str, remembered: &Remembered) -> Result<File, JournalError> {
+    let mut text = frame(&to_json(&Record::Format { version: FORMAT, pipeline: pipeline.into() }));
+    if !remembered.start.is_empty() {
+        text += &frame(&to_json(&Record::Start(remembered.start.clone())));
+    }
+    for plan in &remembered.plans {
+        text += &frame(&to_json(&Record::Plan(plan.clone())));
+    }
+    if remembered.last > 0 && remembered.plans.last().is_none_or(|p| p.checkpoint.0 < remembered.last) {
+        text += &frame(&to_json(&Record::Done(CheckpointId(remembered.last))));
+    }
+    let temporary = path.with_extension("journal.tmp");
+    let mut file = File::create(&temporary).map_err(io_error("create", &temporary))?;
+    file.write_all(text.as_bytes()).map_err(io_error("write", &temporary))?;
+    file.sync_all().map_err(io_error("sync", &temporary))?;
+    drop(file);
+    fs::rename(&temporary, path).map_err(io_error("rename", &temporary))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    File::open(folder).and_then(|f| f.sync_all()).map_err(io_error("sync", folder))?;
+    OpenOptions::new().append(true).open(path).map_err(io_error("open", path))
+}
+
+fn to_json(record: &Record) -> String {
+    serde_json::to_string(record).expect("records are plain data with string keys")
+}
+
+fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> JournalError + 'a {
+    move |source| JournalError::Io { action, path: path.into(), source }
+}
+
+#[cfg(test)]
+mod tests;

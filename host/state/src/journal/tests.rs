@@ -1,0 +1,111 @@
+use lakemill_model::{NextOffset, OffsetRange, TopicPartition};
+
+use super::*;
+
+fn plan(id: u64, start: i64, end: i64) -> Plan {
+    let range = OffsetRange { start: NextOffset(start), end: NextOffset(end) };
+    Plan {
+        checkpoint: CheckpointId(id),
+        delta: [(TopicPartition::new("shop.orders", 0), range)].into_iter().collect(),
+        now_us: 1_700_000_000_000_000 + id as i64,
+        digests: vec!["ab".repeat(32)],
+    }
+}
+
+fn start(next: i64) -> Positions {
+    [(TopicPartition::new("shop.orders", 0), NextOffset(next))].into_iter().collect()
+}
+
+#[test]
+fn remembers_what_is_not_done() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut journal = Journal::open(folder.path(), "p").expect("opens");
+    assert_eq!(journal.remembered(), &Remembered::default());
+    journal.start(&start(7)).expect("start");
+    for id in 1..=3 {
+        journal.plan(plan(id, id as i64 * 10, id as i64 * 10 + 10)).expect("plan");
+    }
+    journal.done(CheckpointId(1)).expect("done");
+    let expected = journal.remembered().clone();
+    drop(journal);
+
+    let mut journal = Journal::open(folder.path(), "p").expect("opens again");
+    assert_eq!(journal.remembered(), &expected);
+    assert_eq!(expected, Remembered { start: start(7), plans: vec![plan(2, 20, 30), plan(3, 30, 40)], last: 3 });
+    journal.done(CheckpointId(2)).expect("done");
+    journal.done(CheckpointId(3)).expect("done");
+    drop(journal);
+    let journal = Journal::open(folder.path(), "p").expect("opens once more");
+    assert_eq!(journal.remembered(), &Remembered { start: start(7), plans: vec![], last: 3 });
+}
+
+#[test]
+fn a_second_process_gets_a_journal_of_its_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut first = Journal::open(folder.path(), "p").expect("first");
+    let mut second = Journal::open(folder.path(), "p").expect("second");
+    assert_ne!(first.path(), second.path());
+    first.plan(plan(1, 0, 5)).expect("plan");
+    second.plan(plan(9, 0, 5)).expect("plan");
+    drop(first);
+    let again = Journal::open(folder.path(), "p").expect("the freed one");
+    assert_eq!(again.remembered().plans, [plan(1, 0, 5)]);
+}
+
+#[test]
+fn another_pipeline_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    drop(Journal::open(folder.path(), "p").expect("opens"));
+    let error = Journal::open(folder.path(), "q").expect_err("p's journal");
+    assert!(matches!(error, JournalError::OtherPipeline { ref found, .. } if found == "p"), "{error}");
+}
+
+#[test]
+fn every_cut_keeps_a_prefix_and_every_flip_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut journal = Journal::open(folder.path(), "p").expect("opens");
+    for id in 1..=3 {
+        journal.plan(plan(id, id as i64, id as i64 + 1)).expect("plan");
+    }
+    let path = journal.path().to_owned();
+    drop(journal);
+    let whole = fs::read(&path).expect("reads");
+    for cut in 0..whole.len() {
+        let (remembered, _) = read(&path, "p", &whole[..cut]).expect("a torn journal is a shorter one");
+        let plans: Vec<u64> = remembered.plans.iter().map(|p| p.checkpoint.0).collect();
+        assert!([1, 2, 3].starts_with(&plans), "cut at {cut}: {plans:?}");
+    }
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x04;
+        match read(&path, "p", &bytes) {
+            Err(JournalError::Corrupt { .. }) => {}
+            // The newline of the last record: it reads as torn.
+            Ok((remembered, _)) => assert!(at == whole.len() - 1 && remembered.plans.len() == 2, "flip at {at}"),
+            Err(other) => panic!("flip at {at}: {other}"),
+        }
+    }
+}
+
+#[test]
+fn a_newer_format_is_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = frame(r#"{"format":{"version":2,"pipeline":"p","more":true}}"#) + &frame(r#"{"unheard":1}"#);
+    let error = read(&folder.path().join("0.journal"), "p", text.as_bytes()).expect_err("newer");
+    assert!(matches!(error, JournalError::Newer { found: 2, .. }), "{error}");
+}
+
+#[test]
+fn it_does_not_grow_for_ever() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut journal = Journal::open(folder.path(), "p").expect("opens");
+    for id in 1..=COMPACT_EVERY as u64 {
+        journal.done(CheckpointId(id)).expect("done");
+    }
+    journal.plan(plan(9999, 0, 1)).expect("plan");
+    let size = fs::metadata(journal.path()).expect("is there").len();
+    assert!(size < 1000, "{size} bytes");
+    drop(journal);
+    let journal = Journal::open(folder.path(), "p").expect("opens");
+    assert_eq!(journal.remembered().plans, [plan(9999, 0, 1)]);
+}
