@@ -1,1 +1,14 @@
-//! Harness and lanes.
+//! The harness of the test lanes: it makes events and knows what must become of them, runs the `lakemill` command as
+//! its users do, and reads the tables with other people's readers. It uses no code of Lakemill.
+//!
+//! Start with [`orders`] for the events, [`process`] for the command, [`table`] for what it wrote.
+
+pub mod broker;
+pub mod compare;
+pub mod log;
+pub mod orders;
+pub mod places;
+pub mod process;
+pub mod spec;
+pub mod table;
+pub mod wait;
