@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BinaryArray};
+use arrow_array::{Array, ArrayRef, BinaryArray, UInt32Array, cast::AsArray};
 use arrow_buffer::BooleanBuffer;
 
 use crate::{Op, RowSchema};
@@ -88,5 +88,99 @@ impl ChangeBatch {
     /// True if there is no row.
     pub fn is_empty(&self) -> bool {
         self.envelope.ops.is_empty()
+    }
+}
+
+impl ChangeBatch {
+    /// The given rows, in that order.
+    ///
+    /// # Panics
+    /// If a row is not one of the batch's.
+    pub fn select(&self, rows: &[u32]) -> ChangeBatch {
+        let indices = UInt32Array::from(rows.to_vec());
+        let bits = |bits: &BooleanBuffer| rows.iter().map(|&row| bits.value(row as usize)).collect::<BooleanBuffer>();
+        let take = |array: &dyn Array| {
+            arrow_select::take::take(array, &indices, None).expect("the rows are the batch's own")
+        };
+        let image = |image: &ImageData| ImageData {
+            columns: image
+                .columns
+                .iter()
+                .map(|cells| {
+                    cells.as_ref().map(|cells| Cells {
+                        array: take(&cells.array),
+                        unchanged: cells.unchanged.as_ref().map(bits),
+                    })
+                })
+                .collect(),
+            present: image.present.as_ref().map(bits),
+        };
+        fn pick<T: Copy>(list: &[T], rows: &[u32]) -> Vec<T> {
+            rows.iter().map(|&row| list[row as usize]).collect()
+        }
+        let from = &self.envelope;
+        ChangeBatch {
+            schema: self.schema.clone(),
+            key: image(&self.key),
+            before: image(&self.before),
+            after: image(&self.after),
+            envelope: Envelope {
+                topic: from.topic.clone(),
+                ops: pick(&from.ops, rows),
+                event_time_us: pick(&from.event_time_us, rows),
+                partitions: pick(&from.partitions, rows),
+                offsets: pick(&from.offsets, rows),
+                kafka_time_ms: pick(&from.kafka_time_ms, rows),
+                positions: take(&from.positions).as_binary::<i32>().clone(),
+                snapshots: pick(&from.snapshots, rows),
+                records: pick(&from.records, rows),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::Int64Array;
+
+    use super::*;
+
+    #[test]
+    fn select_takes_every_part_of_a_row() {
+        let cells = |values: Vec<i64>, unchanged: &[bool]| Cells {
+            array: Arc::new(Int64Array::from(values)),
+            unchanged: Some(unchanged.iter().copied().collect()),
+        };
+        let image = |values: Vec<i64>| ImageData {
+            columns: vec![Some(cells(values, &[true, false, false])), None],
+            present: Some([true, false, true].into_iter().collect()),
+        };
+        let batch = ChangeBatch {
+            schema: Arc::new(RowSchema::default()),
+            key: image(vec![1, 2, 3]),
+            before: image(vec![4, 5, 6]),
+            after: image(vec![7, 8, 9]),
+            envelope: Envelope {
+                topic: "t".into(),
+                ops: vec![Op::Create, Op::Update, Op::Delete],
+                event_time_us: vec![Some(1), None, Some(3)],
+                partitions: vec![0, 1, 2],
+                offsets: vec![10, 11, 12],
+                kafka_time_ms: vec![None, Some(2), Some(3)],
+                positions: BinaryArray::from(vec![Some(&b"a"[..]), None, Some(b"c")]),
+                snapshots: vec![true, false, false],
+                records: vec![5, 6, 7],
+            },
+        };
+        let some = batch.select(&[2, 0]);
+        assert_eq!(some.len(), 2);
+        assert_eq!(some.envelope.ops, [Op::Delete, Op::Create]);
+        assert_eq!((some.envelope.offsets, some.envelope.records), (vec![12, 10], vec![7, 5]));
+        assert_eq!(some.envelope.positions.iter().collect::<Vec<_>>(), [Some(&b"c"[..]), Some(b"a")]);
+        let after = some.after.columns[0].as_ref().expect("decoded");
+        assert_eq!(after.array.as_ref(), &Int64Array::from(vec![9, 7]) as &dyn Array);
+        assert_eq!(after.unchanged, Some([false, true].into_iter().collect()));
+        assert!(some.after.columns[1].is_none());
+        assert_eq!(some.key.present, Some([true, true].into_iter().collect()));
     }
 }

@@ -5,6 +5,8 @@
 
 pub mod answer;
 pub mod change;
+pub mod commit;
+pub mod envelope;
 pub mod error;
 pub mod op;
 pub mod position;
@@ -16,13 +18,15 @@ pub mod watermark;
 
 pub use answer::{Answer, BatchClock, Description, Emission, OutputColumn, OutputSpec, Reads, Rejection, Transform};
 pub use change::{Cells, ChangeBatch, Envelope, Image, ImageData};
+pub use commit::{Commit, CommitDecision, CommitOutcome, SinkPositions};
+pub use envelope::EnvelopeColumn;
 pub use error::{Disposition, SinkError, SourceError, TransformError};
 pub use op::Op;
 pub use position::{
-    CheckpointId, CommitDecision, Epoch, Epochs, NextOffset, OffsetRange, PositionDelta, Positions, TopicPartition,
+    CheckpointId, Epoch, Epochs, NextOffset, OffsetRange, PositionDelta, Positions, TopicPartition,
 };
 pub use record::{RawBatch, RawRecord, RecordRef};
 pub use schema::{DataType, Field, RowSchema, TableSchema};
-pub use sink::{Commit, CommitOutcome, OutputRows, Payload, Sink, SinkPositions, Stage, Staged, StagedFile};
+pub use sink::{OutputRows, Payload, Sink, Stage, Staged, StagedFile};
 pub use source::{BatchLimits, Polled, Source, StartAt};
 pub use watermark::Watermarks;

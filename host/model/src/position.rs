@@ -1,4 +1,4 @@
-//! How far: offsets, ranges, positions, and the decision that keeps a commit exactly-once.
+//! How far: offsets, ranges, positions, epochs.
 //!
 //! Every number here is the *next offset to read*, the meaning that Kafka's committed offsets have, so that the
 //! end of a range, a table's `txn` action and a Kafka commit hold the same number. The offset of the last message
@@ -9,8 +9,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-
-use crate::SinkPositions;
 
 /// A partition of a Kafka topic (or one file of a file source).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -157,45 +155,6 @@ impl PositionDelta {
         self.0.values().all(|range| range.start == range.end)
     }
 
-    /// Decides what may be done with this step at a sink that shows `found` now, when its `held` was `expected` after our
-    /// last look or commit, and we took the partitions under `epochs`. Partitions that the step does not name do not
-    /// matter.
-    ///
-    /// | found                                        | decision   |
-    /// |----------------------------------------------|------------|
-    /// | a partition under a later epoch than ours    | `Fenced`: another process took it over |
-    /// | every partition at or past the step's end    | `Skip`: the commit is there, its reply was lost |
-    /// | every partition where `expected` has it      | `Commit`   |
-    /// | anything else                                | `Fenced`: somebody writes under our name |
-    ///
-    /// A step that moves nothing is never `Skip`ped: it is used to take possession.
-    pub fn decide(&self, found: &SinkPositions, expected: &Positions, epochs: &Epochs) -> CommitDecision {
-        let newer = |tp: &TopicPartition| found.epochs.get(tp).filter(|epoch| *epoch > epochs.get(tp).unwrap_or_default());
-        if let Some((tp, epoch)) = self.iter().find_map(|(tp, _)| Some((tp, newer(tp)?))) {
-            let owner = |epoch: Epoch| format!("epoch {epoch}");
-            return CommitDecision::Fenced {
-                partition: tp.clone(),
-                expected: owner(epochs.get(tp).unwrap_or_default()),
-                found: owner(epoch),
-            };
-        }
-        let reached = |(tp, range): (&TopicPartition, OffsetRange)| {
-            found.held.get(tp).is_some_and(|next| next >= range.end)
-        };
-        if !self.is_empty() && self.iter().all(reached) {
-            return CommitDecision::Skip;
-        }
-        let offset = |next: Option<NextOffset>| next.map_or("no offset".to_owned(), |n| format!("offset {n}"));
-        match self.iter().find(|(tp, _)| found.held.get(tp) != expected.get(tp)) {
-            None => CommitDecision::Commit,
-            Some((tp, _)) => CommitDecision::Fenced {
-                partition: tp.clone(),
-                expected: offset(expected.get(tp)),
-                found: offset(found.held.get(tp)),
-            },
-        }
-    }
-
     /// Where the step starts, as positions.
     pub fn starts(&self) -> Positions {
         self.iter().map(|(tp, range)| (tp.clone(), range.start)).collect()
@@ -225,24 +184,6 @@ impl From<PositionDelta> for Vec<(String, i32, OffsetRange)> {
     fn from(delta: PositionDelta) -> Self {
         delta.0.into_iter().map(|(tp, range)| (tp.topic.to_string(), tp.partition, range)).collect()
     }
-}
-
-/// What a sink may do with a step ([`PositionDelta::decide`]).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CommitDecision {
-    /// The sink holds the step already.
-    Skip,
-    /// The sink stands where we left it.
-    Commit,
-    /// Another writer moved the sink: stop, write nothing.
-    Fenced {
-        /// The partition that gave it away.
-        partition: TopicPartition,
-        /// The epoch or offset that we know.
-        expected: String,
-        /// What the sink shows.
-        found: String,
-    },
 }
 
 /// How often a partition has been taken over by a process of the pipeline. Each takeover writes the next epoch into every
@@ -303,85 +244,7 @@ mod tests {
         TopicPartition::new("t", partition)
     }
 
-    fn at(list: &[(i32, i64)]) -> Positions {
-        list.iter().map(|&(p, next)| (tp(p), NextOffset(next))).collect()
-    }
-
-    fn step(list: &[(i32, i64, i64)]) -> PositionDelta {
-        list.iter()
-            .map(|&(p, a, b)| (tp(p), OffsetRange { start: NextOffset(a), end: NextOffset(b) }))
-            .collect()
-    }
-
-    /// The decision at a sink that shows `held`, with nobody's epoch in it.
-    fn decide(step: &PositionDelta, held: &Positions, expected: &Positions) -> CommitDecision {
-        let found = SinkPositions { held: held.clone(), ..SinkPositions::default() };
-        step.decide(&found, expected, &Epochs::default())
-    }
-
-    #[test]
-    fn a_sink_at_the_end_is_skipped_even_if_we_never_heard() {
-        let step = step(&[(0, 5, 9), (1, 0, 3)]);
-        assert_eq!(decide(&step, &at(&[(0, 9), (1, 3)]), &at(&[(0, 5)])), CommitDecision::Skip);
-        assert_eq!(decide(&step, &at(&[(0, 12), (1, 3)]), &at(&[])), CommitDecision::Skip);
-    }
-
-    #[test]
-    fn a_sink_where_we_left_it_takes_the_step() {
-        assert_eq!(decide(&step(&[(0, 0, 3)]), &at(&[]), &at(&[])), CommitDecision::Commit);
-        // A sink that lags behind the step (it had no rows in between) stands where we left it, too.
-        assert_eq!(decide(&step(&[(0, 7, 9)]), &at(&[(0, 4)]), &at(&[(0, 4)])), CommitDecision::Commit);
-    }
-
-    #[test]
-    fn a_sink_that_moved_without_us_fences() {
-        let found = decide(&step(&[(0, 5, 9)]), &at(&[(0, 7)]), &at(&[(0, 5)]));
-        let expected = CommitDecision::Fenced {
-            partition: tp(0),
-            expected: "offset 5".to_owned(),
-            found: "offset 7".to_owned(),
-        };
-        assert_eq!(found, expected);
-        // Half of the step is there: a batch of ours is atomic, so this is not ours.
-        assert!(matches!(
-            decide(&step(&[(0, 5, 9), (1, 0, 3)]), &at(&[(0, 9)]), &at(&[(0, 5)])),
-            CommitDecision::Fenced { .. }
-        ));
-    }
-
-    #[test]
-    fn a_later_epoch_fences_even_where_the_offsets_agree() {
-        let epochs = |epoch| [(tp(0), Epoch(epoch))].into_iter().collect::<Epochs>();
-        let found = |epoch, next| SinkPositions { held: at(&[(0, next)]), epochs: epochs(epoch), ..Default::default() };
-        let step = step(&[(0, 5, 9)]);
-        assert_eq!(step.decide(&found(3, 5), &at(&[(0, 5)]), &epochs(3)), CommitDecision::Commit);
-        assert_eq!(step.decide(&found(2, 5), &at(&[(0, 5)]), &epochs(3)), CommitDecision::Commit);
-        for next in [5, 9] {
-            let decision = step.decide(&found(4, next), &at(&[(0, 5)]), &epochs(3));
-            assert!(matches!(decision, CommitDecision::Fenced { .. }), "{decision:?}");
-        }
-    }
-
-    #[test]
-    fn taking_possession_is_never_skipped() {
-        assert_eq!(decide(&step(&[(0, 5, 5)]), &at(&[(0, 5)]), &at(&[(0, 5)])), CommitDecision::Commit);
-    }
-
     proptest! {
-        #[test]
-        fn after_a_commit_the_same_step_is_skipped(
-            start in 0i64..50, len in 1i64..50, other in 0i64..50,
-        ) {
-            let step = step(&[(0, start, start + len)]);
-            let mut held = at(&[(0, start), (1, other)]);
-            prop_assert_eq!(decide(&step, &held, &held.clone()), CommitDecision::Commit);
-            let before = held.clone();
-            held.advance(&step);
-            prop_assert_eq!(decide(&step, &held, &before), CommitDecision::Skip);
-            prop_assert_eq!(decide(&step, &held, &held.clone()), CommitDecision::Skip);
-            prop_assert_eq!(held.get(&tp(1)), Some(NextOffset(other)));
-        }
-
         #[test]
         fn positions_and_deltas_survive_json(list in prop::collection::vec((0i32..9, 0i64..99, 0i64..99), 0..9)) {
             let delta: PositionDelta = list

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 
-use crate::{CheckpointId, Epochs, NextOffset, Op, PositionDelta, Positions, SinkError, TableSchema};
+use crate::{CheckpointId, Commit, CommitOutcome, Op, SinkError, SinkPositions, TableSchema};
 
 /// Rows for one output, in the order in which they are to be written.
 #[derive(Clone, Debug)]
@@ -61,49 +61,6 @@ pub trait Stage: Send + Sync {
     /// # Errors
     /// [`SinkError::Schema`] if the rows do not fit the table, [`SinkError::Storage`] if it cannot be written.
     fn stage(&self, checkpoint: CheckpointId, rows: OutputRows) -> Result<Staged, SinkError>;
-}
-
-/// What a commit says beside the rows.
-#[derive(Clone, Debug)]
-pub struct Commit {
-    /// The batch.
-    pub checkpoint: CheckpointId,
-    /// Its ranges: the ends become the sink's positions in the same transaction as the rows.
-    pub delta: PositionDelta,
-    /// Up to here every sink of the pipeline holds everything, once this commit is in: a restart goes on from there.
-    /// The step's ends at the sink that commits last, its starts at the others.
-    pub done: Positions,
-    /// The epoch of every partition of the step.
-    pub epochs: Epochs,
-    /// SHA-256 of every component that the batch went through.
-    pub digests: Vec<String>,
-}
-
-/// What became of a commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CommitOutcome {
-    /// It is in; the table's new version where it has one.
-    Committed(Option<i64>),
-    /// It was in already.
-    AlreadyThere,
-}
-
-/// How far a sink says it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SinkPositions {
-    /// Rows up to here are in this sink.
-    pub held: Positions,
-    /// Rows up to here are in every sink of the pipeline, or need not be in any.
-    pub done: Positions,
-    /// Who owns the partitions, as far as this sink was told.
-    pub epochs: Epochs,
-}
-
-impl SinkPositions {
-    /// True if the row at `offset` of `tp` is in the sink already.
-    pub fn holds(&self, tp: &crate::TopicPartition, offset: i64) -> bool {
-        self.held.get(tp).is_some_and(|next| NextOffset(offset) < next)
-    }
 }
 
 /// A place where rows are kept, with its positions in the same transaction.
