@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 usage() {
   cat <<'EOF'
 usage: scripts/kafka.sh up DIR [PORT]
+       scripts/kafka.sh count DIR TOPIC
        scripts/kafka.sh down DIR
        scripts/kafka.sh fetch
 
@@ -15,6 +16,7 @@ up     starts one Apache Kafka 4.1 broker (KRaft, a single node) with its data i
        prints its address, which is also in DIR/brokers. On 127.0.0.1 only; PORT is a free one unless given. Does
        nothing but print if it runs already. Topics are not made on first use; records may have up to 32 MiB;
        transactions and compaction work, and the log cleaner looks for work every 200 ms.
+count  prints how many records the topic has had, over all partitions; fails if there is no such topic.
 down   stops the broker of DIR, and no other. The data stays: remove DIR to be rid of it.
 fetch  only gets the jars (Maven) into target/tools/kafka; `up` does it when needed.
 EOF
@@ -82,6 +84,13 @@ up() {
   echo "127.0.0.1:$port" | tee "$dir/brokers"
 }
 
+count() {
+  local ends
+  ends=$(java -Xmx128m -cp "$tools/libs/*" org.apache.kafka.tools.GetOffsetShell --bootstrap-server "$(cat "$1/brokers")" \
+    --topic "$2" 2>/dev/null | grep "^$2:") || return 1
+  awk -F: '{ n += $3 } END { print n + 0 }' <<<"$ends"
+}
+
 down() {
   local dir
   [ -d "$1" ] || return 0
@@ -92,6 +101,7 @@ down() {
 case "${1:-}" in
   -h | --help) usage ;;
   up) [ $# -ge 2 ] || { usage >&2; exit 2; }; up "${@:2}" ;;
+  count) [ $# -eq 3 ] || { usage >&2; exit 2; }; count "$2" "$3" ;;
   down) [ $# -eq 2 ] || { usage >&2; exit 2; }; down "$2" ;;
   fetch) fetch ;;
   *) usage >&2; exit 2 ;;

@@ -1,1 +1,9 @@
-//! A lane.
+//! Lane 1: no network, no server. Files of events through real components into tables on disk; and the rules of the house.
+
+mod bad_input;
+mod config;
+mod files;
+mod golden;
+mod hostile;
+mod storage;
+mod tidy;

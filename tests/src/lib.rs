@@ -11,4 +11,5 @@ pub mod places;
 pub mod process;
 pub mod spec;
 pub mod table;
+pub mod verdict;
 pub mod wait;

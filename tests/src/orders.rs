@@ -147,14 +147,14 @@ impl Orders {
             id,
             customer_id: r.i64(0..5_000),
             total: f64::from(r.u32(100..90_000)) / 100.0,
-            status: *r.choice(&STATUS).unwrap_or(&STATUS[0]),
+            status: r.choice(&STATUS).unwrap_or(&STATUS[0]),
             email: (r.u32(0..20) > 0).then(|| format!("user{}@example.com", r.u32(..))),
             note: format!("leave it with the neighbour, häuser nr. {}", r.u32(..)),
             quantity: r.i32(1..20),
             created_at: self.time_ms * 1000,
             paid: r.bool(),
             sku: format!("SKU-{:06}", r.u32(0..100_000)),
-            region: *r.choice(&["eu-west", "us-east", "ap-south"]).unwrap_or(&"eu-west"),
+            region: r.choice(&["eu-west", "us-east", "ap-south"]).unwrap_or(&"eu-west"),
             discount: (r.u32(0..10) > 0).then(|| f64::from(r.u32(0..1000)) / 1000.0),
         }
     }
@@ -195,7 +195,7 @@ impl Orders {
     fn update(&mut self, old: Order) -> Change {
         let mut new = old.clone();
         new.total = f64::from(self.random.u32(100..90_000)) / 100.0;
-        new.status = *self.random.choice(&STATUS).unwrap_or(&STATUS[0]);
+        new.status = self.random.choice(&STATUS).unwrap_or(&STATUS[0]);
         new.paid = self.random.bool();
         let (before, after) = if self.one_in(self.mix.toast) {
             // As PostgreSQL does by default: no old row, and not what is stored apart and did not change.
@@ -328,7 +328,7 @@ pub fn columns(prefix: &str, order: Option<&Order>, into: &mut Row) {
     };
     let Ok(Value::Object(cells)) = serde_json::to_value(order.unwrap_or(&template)) else { return };
     for (name, cell) in cells {
-        let told = order.is_some() && cell != Value::from(UNAVAILABLE);
+        let told = order.is_some() && cell != UNAVAILABLE;
         into.insert(format!("{prefix}{name}"), if told { cell } else { Value::Null });
     }
 }

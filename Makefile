@@ -1,0 +1,50 @@
+# What a person runs. Everything goes through one target folder and one way to call cargo (--release --workspace), so
+# that nothing is built twice; every step does nothing if it has been done.
+
+.PHONY: help demo test check build guests bench bench-spark clean-demo
+
+CARGO ?= cargo
+GUESTS = transforms/clean transforms/flatten transforms/split
+
+help:
+	@echo "make demo         change events through two transforms into Delta tables in ./demo-out; no server needed"
+	@echo "make test         all tests: unit, golden, end to end, with a real Kafka and a real PostgreSQL"
+	@echo "make check        format and lints"
+	@echo "make build        the command: target/release/lakemill"
+	@echo "make guests       the shipped transforms as WebAssembly: target/guests/*.wasm"
+	@echo "make bench        the figures of bench/RESULTS.md, measured on this machine; needs Kafka, which it starts"
+	@echo "make bench-spark  the same work by Spark, in the same run"
+	@echo "make clean-demo   removes ./demo-out"
+
+build:
+	@scripts/setup.sh build
+	$(CARGO) build --release --workspace
+
+guests:
+	@scripts/setup.sh build
+	@scripts/build-guest.sh $(GUESTS) --out target/guests
+
+demo: build guests
+	target/release/lakemill demo
+
+# The lanes of tests/README.md, one after the other; ends with one line of the sum.
+test:
+	@scripts/setup.sh build lanes
+	@scripts/test.sh
+
+check:
+	@scripts/setup.sh build
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --release --workspace --test '*' -- -D warnings
+
+bench: build guests
+	@scripts/setup.sh lanes
+	bench/run.sh
+
+bench-spark: build guests
+	@scripts/setup.sh lanes
+	bench/run.sh --spark
+
+clean-demo:
+	rm -rf demo-out

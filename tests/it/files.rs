@@ -1,0 +1,155 @@
+//! Files of events through real components into Delta tables, read back by three readers: counts and checksums must be
+//! the same for all of them, and the rows those that the oracle expects.
+
+use anyhow::{Result, ensure};
+use lakemill_tests::log;
+use lakemill_tests::orders::{self, Event, Mix, Orders};
+use lakemill_tests::spec::Pipeline;
+use lakemill_tests::verdict::{FLATTEN, Place, adds_up, check};
+use serde_json::json;
+
+/// The events of one file: partition 0, the line's number as offset.
+pub fn placed(events: &[Event]) -> Vec<(&Event, Place)> {
+    events.iter().zip((0..).map(|offset| (0, offset))).collect()
+}
+
+fn pipeline(events: &[Event]) -> Result<Pipeline> {
+    let pipeline = Pipeline::of_files(FLATTEN.0, &[FLATTEN.1])?;
+    pipeline.events("orders.jsonl", &orders::lines(events))?;
+    Ok(pipeline)
+}
+
+#[test]
+fn every_event_is_accounted_for() -> Result<()> {
+    let events = Orders::events(1, 20_000);
+    let pipeline = pipeline(&events)?;
+    let finished = pipeline.run()?;
+    adds_up(&finished, &events)?;
+    finished.expect_quiet()?;
+    check(&pipeline.table(FLATTEN.1)?, &pipeline.path("_dead"), &placed(&events))
+}
+
+#[test]
+fn batches_of_every_size_give_the_same_table() -> Result<()> {
+    let events = Orders::events(2, 1_500);
+    for rows_max in [7, 100, 100_000] {
+        let mut pipeline = pipeline(&events)?;
+        pipeline.spec["batch"] = json!({ "rows_max": rows_max });
+        adds_up(&pipeline.run()?, &events)?;
+        check(&pipeline.table(FLATTEN.1)?, &pipeline.path("_dead"), &placed(&events))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn every_commit_names_positions_and_code() -> Result<()> {
+    let events = Orders::events(3, 5_000);
+    let mut pipeline = pipeline(&events)?;
+    pipeline.spec["batch"] = json!({ "rows_max": 500 });
+    let report = pipeline.run()?.report()?;
+    let digest = report["digests"][0].as_str().unwrap_or_default().to_owned();
+    ensure!(digest.len() == 64, "no digest: {report}");
+    let commits = log::commits(&pipeline.path(FLATTEN.1))?;
+    let with_rows: Vec<_> = commits.iter().filter(|commit| commit.rows_added() > 0).collect();
+    ensure!(with_rows.len() >= 10, "{} commits with rows", with_rows.len());
+    let mut last = 0;
+    for commit in with_rows {
+        let at = commit.transactions().values().copied().max().unwrap_or_default();
+        ensure!(at > last, "version {}: position {at} after {last}", commit.version);
+        last = at;
+        let info = commit.info().map(ToString::to_string).unwrap_or_default();
+        ensure!(info.contains(&digest), "version {} does not name {digest}: {info}", commit.version);
+    }
+    ensure!(last == 5_000, "the last position is {last}");
+    Ok(())
+}
+
+#[test]
+fn a_killed_run_is_taken_up_where_it_was() -> Result<()> {
+    let events = Orders::events(4, 30_000);
+    let mut pipeline = pipeline(&events)?;
+    pipeline.spec["batch"] = json!({ "rows_max": 300 });
+    let mut random = fastrand::Rng::with_seed(4);
+    let mut kills = 0;
+    for _ in 0..10 {
+        let enough = pipeline.rows(FLATTEN.1)? + random.u64(1..4_000);
+        let mut lakemill = pipeline.start()?;
+        // It may get to the end of the file before it is killed.
+        loop {
+            if pipeline.rows(FLATTEN.1)? >= enough {
+                kills += u32::from(lakemill.is_running()?);
+                break;
+            }
+            if !lakemill.is_running()? {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        lakemill.kill()?;
+    }
+    ensure!(kills > 1, "killed in the middle only {kills} times");
+    ensure!(pipeline.run()?.code == Some(0));
+    check(&pipeline.table(FLATTEN.1)?, &pipeline.path("_dead"), &placed(&events))
+}
+
+#[test]
+fn partitions_and_compressions_change_files_not_rows() -> Result<()> {
+    let events: Vec<Event> = Orders::new(5, Mix { broken: 0, ..Mix::default() }).take(2_000).collect();
+    for compression in ["zstd", "snappy", "gzip", "none"] {
+        let mut pipeline = pipeline(&events)?;
+        let delta = &mut pipeline.spec["sinks"][FLATTEN.1]["delta"];
+        delta["compression"] = json!(compression);
+        delta["partition_by"] = json!(["_op", "after_region"]);
+        ensure!(pipeline.run()?.code == Some(0), "{compression}");
+        let table = pipeline.table(FLATTEN.1)?;
+        check(&table, &pipeline.path("_dead"), &placed(&events))?;
+        let folders = std::fs::read_dir(pipeline.path(FLATTEN.1))?.filter_map(Result::ok);
+        let ops = folders.filter(|entry| entry.file_name().to_string_lossy().starts_with("_op=")).count();
+        ensure!(ops == 4, "{ops} folders of _op");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_parquet_sink_shows_whole_batches_only() -> Result<()> {
+    let events: Vec<Event> = Orders::new(6, Mix { broken: 0, ..Mix::default() }).take(2_000).collect();
+    let mut pipeline = pipeline(&events)?;
+    pipeline.spec["sinks"][FLATTEN.1] = json!({ "parquet": { "path": "lake/plain" } });
+    ensure!(pipeline.run()?.code == Some(0));
+    let files = std::fs::read_dir(pipeline.path("plain"))?.filter_map(Result::ok);
+    let names: Vec<String> = files.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    ensure!(names.iter().any(|name| name.ends_with(".parquet")), "{names:?}");
+    Ok(())
+}
+
+#[test]
+fn a_console_sink_prints_rows() -> Result<()> {
+    let events: Vec<Event> = Orders::new(7, Mix { broken: 0, ..Mix::default() }).take(20).collect();
+    let mut pipeline = pipeline(&events)?;
+    pipeline.spec["sinks"][FLATTEN.1] = json!({ "console": { "rows_max": 5 } });
+    let finished = pipeline.run()?;
+    ensure!(finished.code == Some(0), "{}", finished.said());
+    let rows = finished.stdout.lines().filter(|line| line.contains("after_customer_id")).count();
+    ensure!(rows == 5, "{rows} rows:\n{}", finished.stdout);
+    Ok(())
+}
+
+#[test]
+fn late_changes_go_to_their_own_table() -> Result<()> {
+    let mut events: Vec<Event> = Orders::new(8, Mix { broken: 0, delete: 0, ..Mix::default() }).take(300).collect();
+    // The 250th is an hour behind the others.
+    let orders::Fate::Change(change) = &mut events[250].fate else { anyhow::bail!("no change") };
+    change.event_time_us -= 3_600_000_000;
+    let value = orders::envelope(change, 1, 1);
+    events[250].value = Some(value.into_bytes());
+    let mut pipeline = pipeline(&events)?;
+    pipeline.spec["batch"] = json!({ "rows_max": 100 });
+    pipeline.spec["watermark"] = json!({ "delay": "10m" });
+    pipeline.spec["late"] = json!({ "delta": { "path": "lake/_late" } });
+    let report = pipeline.run()?.report()?;
+    ensure!(report["rows_late"] == 1 && report["rows_out"] == 299 && report["rows_in"] == 300, "{report}");
+    let late = pipeline.table("_late")?;
+    ensure!(late.rows.len() == 1, "{:?}", late.rows);
+    ensure!(late.rows[0].values().any(|cell| cell.as_i64() == Some(250)), "{:?}", late.rows);
+    Ok(())
+}
