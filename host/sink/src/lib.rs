@@ -1,1 +1,5 @@
-//! Sinks that are not tables: the console.
+//! Sinks that are not tables. Today: the [`console`].
+
+pub mod console;
+
+pub use console::ConsoleSink;

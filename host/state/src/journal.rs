@@ -30,6 +30,8 @@ pub struct Plan {
     pub delta: PositionDelta,
     /// Its clock, in microseconds since 1970.
     pub now_us: i64,
+    /// The watermark before it, in microseconds since 1970.
+    pub watermark_us: Option<i64>,
     /// SHA-256 of the components that it goes through, in the order of the pipeline file.
     pub digests: Vec<String>,
 }
@@ -118,22 +120,36 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the first journal under `folder` that no running process holds, and says what it knows. Each process of a
-    /// consumer group on one machine gets a slot of its own: `0.journal`, `1.journal`, …
+    /// Opens the first journal under `folder` that no running process holds. Each process of a consumer group on one machine
+    /// gets a slot of its own: `0.journal`, `1.journal`, … What the journals of processes that are gone know is taken
+    /// over, since their partitions may come to any process.
     ///
     /// # Errors
     /// If the folder cannot be written, or the journal is damaged, newer, or another pipeline's.
     pub fn open(folder: &Path, pipeline: &str) -> Result<Self, JournalError> {
         fs::create_dir_all(folder).map_err(io_error("create", folder))?;
-        let (slot, lock) = lock_slot(folder)?;
-        let path = folder.join(format!("{slot}.journal"));
-        let (remembered, records) = match fs::read(&path) {
-            Ok(bytes) => read(&path, pipeline, &bytes)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (Remembered::default(), 0),
-            Err(error) => return Err(io_error("read", &path)(error)),
-        };
+        let mut slots = free_slots(folder)?;
+        let mut remembered = Remembered::default();
+        for (slot, _) in &slots {
+            let path = journal_path(folder, *slot);
+            match fs::read(&path) {
+                Ok(bytes) => remembered.absorb(read(&path, pipeline, &bytes)?),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(io_error("read", &path)(error)),
+            }
+        }
+        let (slot, lock) = slots.remove(0);
+        let path = journal_path(folder, slot);
         let file = rewrite(&path, pipeline, &remembered)?;
-        Ok(Self { path, pipeline: pipeline.into(), file, remembered, records, _lock: lock })
+        // Ours is on disk: what was taken over is no longer needed where it was.
+        for (gone, _lock) in &slots {
+            let path = journal_path(folder, *gone);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("remove", &path)(error)),
+                _ => {}
+            }
+        }
+        Ok(Self { path, pipeline: pipeline.into(), file, remembered, records: 0, _lock: lock })
     }
 
     /// What it knows now.
@@ -198,9 +214,35 @@ enum Durable {
     No,
 }
 
-fn lock_slot(folder: &Path) -> Result<(usize, File), JournalError> {
+impl Remembered {
+    /// Adds what another journal knew. Each process counts its batches for itself, so a number may have to change.
+    fn absorb(&mut self, other: Remembered) {
+        for (tp, next) in other.start.iter() {
+            self.start.set(tp.clone(), self.start.get(tp).map_or(next, |ours| ours.min(next)));
+        }
+        self.last = self.last.max(other.last);
+        for mut plan in other.plans {
+            if self.plans.iter().any(|ours| ours.checkpoint == plan.checkpoint) {
+                self.last += 1;
+                plan.checkpoint = CheckpointId(self.last);
+            }
+            self.plans.push(plan);
+        }
+    }
+}
+
+fn journal_path(folder: &Path, slot: usize) -> PathBuf {
+    folder.join(format!("{slot}.journal"))
+}
+
+/// Locks every slot that no running process holds, at least one.
+fn free_slots(folder: &Path) -> Result<Vec<(usize, File)>, JournalError> {
+    let mut free = Vec::new();
     for slot in 0..SLOTS_MAX {
         let path = folder.join(format!("{slot}.lock"));
+        if !free.is_empty() && !path.exists() {
+            break;
+        }
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -208,15 +250,15 @@ fn lock_slot(folder: &Path) -> Result<(usize, File), JournalError> {
             .open(&path)
             .map_err(io_error("open", &path))?;
         match file.try_lock() {
-            Ok(()) => return Ok((slot, file)),
+            Ok(()) => free.push((slot, file)),
             Err(fs::TryLockError::WouldBlock) => {}
             Err(fs::TryLockError::Error(error)) => return Err(io_error("lock", &path)(error)),
         }
     }
-    Err(JournalError::Busy { path: folder.into() })
+    if free.is_empty() { Err(JournalError::Busy { path: folder.into() }) } else { Ok(free) }
 }
 
-fn read(path: &Path, pipeline: &str, bytes: &[u8]) -> Result<(Remembered, usize), JournalError> {
+fn read(path: &Path, pipeline: &str, bytes: &[u8]) -> Result<Remembered, JournalError> {
     let corrupt = |at, reason: &str| JournalError::Corrupt { path: path.into(), at, reason: reason.into() };
     let (mut remembered, mut records, mut rest) = (Remembered::default(), 0, bytes);
     while let Some((line, after)) = split_first(rest) {
@@ -259,7 +301,7 @@ fn read(path: &Path, pipeline: &str, bytes: &[u8]) -> Result<(Remembered, usize)
         records += 1;
         rest = after;
     }
-    Ok((remembered, records))
+    Ok(remembered)
 }
 
 /// The format of a header that this version cannot read otherwise.

@@ -8,6 +8,7 @@ fn plan(id: u64, start: i64, end: i64) -> Plan {
         checkpoint: CheckpointId(id),
         delta: [(TopicPartition::new("shop.orders", 0), range)].into_iter().collect(),
         now_us: 1_700_000_000_000_000 + id as i64,
+        watermark_us: Some(id as i64),
         digests: vec!["ab".repeat(32)],
     }
 }
@@ -40,16 +41,24 @@ fn remembers_what_is_not_done() {
 }
 
 #[test]
-fn a_second_process_gets_a_journal_of_its_own() {
+fn a_second_process_gets_a_journal_of_its_own_and_the_next_one_takes_over_what_is_left() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut first = Journal::open(folder.path(), "p").expect("first");
     let mut second = Journal::open(folder.path(), "p").expect("second");
     assert_ne!(first.path(), second.path());
-    first.plan(plan(1, 0, 5)).expect("plan");
-    second.plan(plan(9, 0, 5)).expect("plan");
+    first.start(&start(3)).expect("start");
+    first.plan(plan(2, 0, 5)).expect("plan");
+    second.plan(plan(2, 5, 9)).expect("plan");
     drop(first);
     let again = Journal::open(folder.path(), "p").expect("the freed one");
-    assert_eq!(again.remembered().plans, [plan(1, 0, 5)]);
+    assert_eq!(again.remembered().plans, [plan(2, 0, 5)], "the second one is still running");
+    drop((second, again));
+    let alone = Journal::open(folder.path(), "p").expect("both are free");
+    let renumbered = Plan { checkpoint: CheckpointId(3), ..plan(2, 5, 9) };
+    assert_eq!(alone.remembered(), &Remembered { start: start(3), plans: vec![plan(2, 0, 5), renumbered], last: 3 });
+    let journals = fs::read_dir(folder.path()).expect("lists").flatten();
+    let journals = journals.filter(|entry| entry.path().extension().is_some_and(|e| e == "journal")).count();
+    assert_eq!(journals, 1);
 }
 
 #[test]
@@ -71,7 +80,7 @@ fn every_cut_keeps_a_prefix_and_every_flip_is_refused() {
     drop(journal);
     let whole = fs::read(&path).expect("reads");
     for cut in 0..whole.len() {
-        let (remembered, _) = read(&path, "p", &whole[..cut]).expect("a torn journal is a shorter one");
+        let remembered = read(&path, "p", &whole[..cut]).expect("a torn journal is a shorter one");
         let plans: Vec<u64> = remembered.plans.iter().map(|p| p.checkpoint.0).collect();
         assert!([1, 2, 3].starts_with(&plans), "cut at {cut}: {plans:?}");
     }
@@ -81,7 +90,7 @@ fn every_cut_keeps_a_prefix_and_every_flip_is_refused() {
         match read(&path, "p", &bytes) {
             Err(JournalError::Corrupt { .. }) => {}
             // The newline of the last record: it reads as torn.
-            Ok((remembered, _)) => assert!(at == whole.len() - 1 && remembered.plans.len() == 2, "flip at {at}"),
+            Ok(remembered) => assert!(at == whole.len() - 1 && remembered.plans.len() == 2, "flip at {at}"),
             Err(other) => panic!("flip at {at}: {other}"),
         }
     }
