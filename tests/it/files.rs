@@ -133,23 +133,3 @@ fn a_console_sink_prints_rows() -> Result<()> {
     ensure!(rows == 5, "{rows} rows:\n{}", finished.stdout);
     Ok(())
 }
-
-#[test]
-fn late_changes_go_to_their_own_table() -> Result<()> {
-    let mut events: Vec<Event> = Orders::new(8, Mix { broken: 0, delete: 0, ..Mix::default() }).take(300).collect();
-    // The 250th is an hour behind the others.
-    let orders::Fate::Change(change) = &mut events[250].fate else { anyhow::bail!("no change") };
-    change.event_time_us -= 3_600_000_000;
-    let value = orders::envelope(change, 1, 1);
-    events[250].value = Some(value.into_bytes());
-    let mut pipeline = pipeline(&events)?;
-    pipeline.spec["batch"] = json!({ "rows_max": 100 });
-    pipeline.spec["watermark"] = json!({ "delay": "10m" });
-    pipeline.spec["late"] = json!({ "delta": { "path": "lake/_late" } });
-    let report = pipeline.run()?.report()?;
-    ensure!(report["rows_late"] == 1 && report["rows_out"] == 299 && report["rows_in"] == 300, "{report}");
-    let late = pipeline.table("_late")?;
-    ensure!(late.rows.len() == 1, "{:?}", late.rows);
-    ensure!(late.rows[0].values().any(|cell| cell.as_i64() == Some(250)), "{:?}", late.rows);
-    Ok(())
-}

@@ -112,3 +112,31 @@ fn kafka_times_are_kept() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn late_changes_go_to_their_own_table() -> Result<()> {
+    let mut scene = Scene::new("late", 1)?;
+    scene.pipeline.spec["watermark"] = json!({ "delay": "10m" });
+    scene.pipeline.spec["late"] = json!({ "delta": { "path": "lake/_late" } });
+    let events: Vec<Event> = Orders::new(45, Mix { broken: 0, delete: 0, ..Mix::default() }).take(210).collect();
+    scene.send(&events[..200], &[])?;
+    let mut lakemill = scene.pipeline.start()?;
+    scene.wait_for_all(&mut lakemill)?;
+
+    // Now that the watermark stands: one that is an hour behind, and some that are on time.
+    let mut late = events[200].clone();
+    let Fate::Change(change) = &mut late.fate else { anyhow::bail!("no change") };
+    change.event_time_us -= 3_600_000_000;
+    late.value = Some(orders::envelope(change, 1, 1).into_bytes());
+    scene.broker.send(&scene.topic, &orders::records(&[late], 1), &[])?;
+    scene.broker.send(&scene.topic, &orders::records(&events[201..], 1), &[])?;
+    lakemill.until("the rows after the late one", || Ok((scene.rows()? >= 209).then_some(())))?;
+    let report = lakemill.terminate()?.report()?;
+    ensure!(report["rows_late"] == 1 && report["rows_out"] == 209 && report["rows_in"] == 210, "{report}");
+    let table = scene.pipeline.table(TABLE)?;
+    ensure!(table.rows.iter().all(|row| row["_offset"] != 200), "the late row is in the table");
+    let rows = scene.pipeline.table("_late")?.rows;
+    ensure!(rows.len() == 1, "{rows:?}");
+    ensure!(rows[0].values().any(|cell| cell.as_i64() == Some(200)), "no offset 200: {rows:?}");
+    Ok(())
+}
