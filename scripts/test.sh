@@ -29,7 +29,7 @@ done
 [ ${#lanes[@]} -gt 0 ] || lanes=(unit kafka postgres)
 
 here=$PWD/target/lanes
-cargo=(${CARGO:-cargo})
+read -ra cargo <<<"${CARGO:-cargo}"
 log=$here/test.log
 mkdir -p "$here"
 : >"$log"
@@ -55,7 +55,8 @@ wanted() {
 
 echo "== build ($(date +%T))"
 "${cargo[@]}" build --release --workspace
-scripts/build-guest.sh transforms/clean transforms/flatten transforms/split tests/guests/hostile --out target/guests
+make --no-print-directory guests
+scripts/build-guest.sh tests/guests/* --out target/guests
 "${cargo[@]}" test --release --workspace --no-run
 if wanted kafka || wanted postgres; then
   "${cargo[@]}" test --release --workspace --test kafka --test postgres --no-run

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod config;
+mod demo;
 mod files;
 mod golden;
 mod hostile;

@@ -3,6 +3,8 @@
 use anyhow::{Result, ensure};
 use lakemill_tests::broker::Record;
 use lakemill_tests::orders::{self, Breakage, Event, Fate, Mix, Orders};
+use lakemill_tests::process::run;
+use lakemill_tests::table::Table;
 use lakemill_tests::verdict::adds_up;
 use serde_json::json;
 
@@ -138,5 +140,18 @@ fn late_changes_go_to_their_own_table() -> Result<()> {
     let rows = scene.pipeline.table("_late")?.rows;
     ensure!(rows.len() == 1, "{rows:?}");
     ensure!(rows[0].values().any(|cell| cell.as_i64() == Some(200)), "no offset 200: {rows:?}");
+    Ok(())
+}
+
+#[test]
+fn the_demo_runs_on_a_real_broker() -> Result<()> {
+    let broker = lakemill_tests::broker::Broker::of_environment()?;
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("out");
+    let arguments = ["demo".as_ref(), "--brokers".as_ref(), broker.address.as_ref(), "--events".as_ref(), "50000".as_ref()];
+    let finished = run(arguments.into_iter().chain(["--json".as_ref(), "--out".as_ref(), out.as_os_str()]))?;
+    let report = finished.report()?;
+    ensure!(report["rows_in"] == 50_000, "{report}");
+    ensure!(!Table::read(&out.join("lake/orders"))?.rows.is_empty(), "{report}");
     Ok(())
 }
