@@ -14,12 +14,16 @@ pub fn act(what: &str, batch: &Batch, config: &Value) -> Result<Answer, String> 
         "shape" => Ok(shape(batch, config)),
         "filter_derive" => filter_derive(batch),
         "count_calls" => Ok(one_int64(batch, count_calls())),
+        "find_ones" => Ok(one_int64(batch, find_ones())),
         "grow_and_go_on" => Ok(one_int64(batch, grow_until_refused())),
         "touch" => {
             let mut touched = vec![1_u8; config["bytes"].as_u64().unwrap_or(0) as usize];
             std::hint::black_box(&mut touched);
             Ok(Answer { emissions: Vec::new(), rejections: Vec::new() })
         }
+        "flood_of_calls" => loop {
+            std::hint::black_box(batch.ops());
+        },
         "bulk_loop" => bulk_loop(),
         "huge_output" => Ok(huge_output(batch, config)),
         "huge_error" => Err("e".repeat(1 << 20)),
@@ -106,6 +110,15 @@ fn count_calls() -> i64 {
     use std::sync::atomic::{AtomicI64, Ordering};
     static CALLS: AtomicI64 = AtomicI64::new(0);
     CALLS.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+/// Bytes that another call may have left: fresh memory is zero.
+fn find_ones() -> i64 {
+    const PAGES: usize = 400;
+    const PAGE_BYTES: usize = 1 << 16;
+    let first = core::arch::wasm32::memory_grow(0, PAGES);
+    let fresh = (first * PAGE_BYTES) as *const u8;
+    (0..PAGES * PAGE_BYTES).filter(|at| unsafe { fresh.add(*at).read_volatile() } != 0).count() as i64
 }
 
 /// How many pages there were to be had.

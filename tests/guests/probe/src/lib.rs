@@ -1,5 +1,5 @@
-//! A component that does one small thing: `config.do` names it. Never uses the SDK: what the runtime does is to be seen
-//! as it is.
+//! A component that does one small thing: `config.do` names it. Never uses the SDK: what the runtime does is to be
+//! seen as it is.
 
 #![cfg(target_arch = "wasm32")]
 
@@ -23,11 +23,9 @@ impl Guest for Probe {
         let config = configuration();
         let fields = fields(&config);
         let image = image(&config);
-        let reads = if config["declare_no_reads"] == true {
-            Vec::new()
-        } else {
-            fields.iter().map(|field| Reads::Column(ColumnRef { image, name: field.name.clone() })).collect()
-        };
+        let named = config["reads"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
+        let made = fields.iter().map(|field| field.name.clone()).filter(|_| config["reads"].is_null());
+        let reads = made.chain(named).map(|name| Reads::Column(ColumnRef { image, name })).collect();
         let mut columns: Vec<OutputColumn> = fields.into_iter().map(OutputColumn::Made).collect();
         columns.push(OutputColumn::CopiedAll(CopiedImage {
             image: Image::Envelope,
@@ -53,7 +51,8 @@ fn configuration() -> Value {
     serde_json::from_str(&config::json()).unwrap_or_default()
 }
 
-/// `config.columns`: `{"name": type}`, or `{"name": [type, "not null"]}`.
+/// What it makes: `config.columns`, `{"name": type}`, or `{"name": [type, "not null"]}`. It reads the same ones of
+/// `config.image`, unless `config.reads` lists others.
 fn fields(config: &Value) -> Vec<Field> {
     let Some(columns) = config["columns"].as_object() else { return Vec::new() };
     let field = |(name, wanted): (&String, &Value)| {

@@ -1,0 +1,87 @@
+//! The `row` image: per row the one image that the change is about, by the words of wit/types.wit. Pure.
+
+use arrow_array::{Array, ArrayRef, new_null_array};
+use arrow_buffer::BooleanBuffer;
+use arrow_schema::ArrowError;
+use arrow_select::interleave::interleave;
+use lakemill_model::{Cells, ChangeBatch, ImageData, Op};
+
+/// Where the cells of each row come from.
+pub(crate) enum RowSource {
+    /// All from `after`: nothing is copied.
+    After,
+    /// All from `before`.
+    Before,
+    /// Row by row: (0 after, 1 before, 2 key; the row).
+    Mixed(Vec<(usize, usize)>),
+}
+
+const AFTER: usize = 0;
+const BEFORE: usize = 1;
+const KEY: usize = 2;
+
+impl RowSource {
+    pub(crate) fn of(batch: &ChangeBatch) -> Self {
+        let place = |(row, op): (usize, &Op)| {
+            let source = match (has(&batch.before, row), has(&batch.after, row)) {
+                (true, true) if *op == Op::Delete => BEFORE,
+                (_, true) => AFTER,
+                (true, false) => BEFORE,
+                (false, false) => KEY,
+            };
+            (source, row)
+        };
+        let places: Vec<_> = batch.envelope.ops.iter().enumerate().map(place).collect();
+        let all = |wanted| places.iter().all(|(source, _)| *source == wanted);
+        if all(AFTER) {
+            RowSource::After
+        } else if all(BEFORE) {
+            RowSource::Before
+        } else {
+            RowSource::Mixed(places)
+        }
+    }
+
+    /// The cells of the row column at `index`; `None` if the host did not decode it.
+    pub(crate) fn cells(&self, batch: &ChangeBatch, index: usize) -> Result<Option<Cells>, ArrowError> {
+        let (after, before) = (&batch.after.columns[index], &batch.before.columns[index]);
+        let places = match self {
+            RowSource::After => return Ok(after.clone()),
+            RowSource::Before => return Ok(before.clone()),
+            RowSource::Mixed(places) => places,
+        };
+        let (Some(after), Some(before)) = (after, before) else { return Ok(None) };
+        let field = &batch.schema.row[index];
+        let key = key_cells(batch, &field.name, &after.array);
+        let sources = [after, before, &key];
+        let array = interleave(&sources.map(|cells| &*cells.array as &dyn Array), places)?;
+        let any = sources.iter().any(|cells| cells.unchanged.is_some());
+        let is_unchanged = |&(source, row): &(usize, usize)| {
+            let bits: &Option<BooleanBuffer> = &sources[source].unchanged;
+            bits.as_ref().is_some_and(|bits| bits.value(row))
+        };
+        Ok(Some(Cells { array, unchanged: any.then(|| places.iter().map(is_unchanged).collect()) }))
+    }
+
+    /// Which rows have the image at all.
+    pub(crate) fn presence(batch: &ChangeBatch) -> Option<BooleanBuffer> {
+        let key_counts = !batch.schema.key.is_empty();
+        let present = |row| has(&batch.after, row) || has(&batch.before, row) || (key_counts && has(&batch.key, row));
+        let bits = BooleanBuffer::collect_bool(batch.len(), present);
+        (bits.count_set_bits() < batch.len()).then_some(bits)
+    }
+}
+
+fn has(image: &ImageData, row: usize) -> bool {
+    image.present.as_ref().is_none_or(|bits| bits.value(row))
+}
+
+/// The key's column of that name, or nulls: a key column of another type is not the same thing.
+fn key_cells(batch: &ChangeBatch, name: &str, like: &ArrayRef) -> Cells {
+    let key = batch.schema.key_index(name).and_then(|index| batch.key.columns[index].clone());
+    key.filter(|cells| cells.array.data_type() == like.data_type())
+        .unwrap_or_else(|| Cells { array: new_null_array(like.data_type(), like.len()), unchanged: None })
+}
+
+#[cfg(test)]
+mod tests;
