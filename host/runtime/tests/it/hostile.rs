@@ -49,12 +49,12 @@ fn traps_name_the_code_and_the_place() {
 
 #[test]
 fn a_loop_without_end() {
-    let limits = Limits { batch_ms_max: 30, ..Limits::default() };
+    let limits = Limits { batch_ms_max: 250, ..Limits::default() };
     let component = load_limited(&hostile(), r#"{"mode": "loop"}"#, limits.clone()).expect("loads");
     let result = component.transform(&small(ROWS), CLOCK);
-    limit(result, "30 ms for a batch (`limits.batch_ms_max`)", "look for a loop that does not end");
+    limit(result, "250 ms for a batch (`limits.batch_ms_max`)", "look for a loop that does not end");
     let result = load_limited(&hostile(), r#"{"mode": "describe_loop"}"#, limits).map(|_| ());
-    limit(result, "30 ms for a batch", "wasm backtrace");
+    limit(result, "250 ms for a batch", "wasm backtrace");
 }
 
 #[test]
@@ -122,20 +122,20 @@ fn misused_handles_trap() {
 #[test]
 fn a_lying_allocator() {
     let run = |realloc| {
-        let limits = Limits { batch_ms_max: 30, ..Limits::default() };
+        let limits = Limits { batch_ms_max: 250, ..Limits::default() };
         let raw = Raw { realloc, ..Raw::default() }.module();
         load_limited(&raw, "{}", limits).expect("loads").transform(&small(ROWS), CLOCK)
     };
     trap(run(Realloc::Lies), "realloc return: beyond end of memory");
     trap(run(Realloc::CallsBack), "cannot leave component instance");
-    limit(run(Realloc::Loops), "30 ms for a batch", "");
+    limit(run(Realloc::Loops), "250 ms for a batch", "");
 }
 
 #[test]
 fn a_flood_of_calls_to_the_host() {
-    let limits = Limits { batch_ms_max: 50, ..Limits::default() };
+    let limits = Limits { batch_ms_max: 250, ..Limits::default() };
     let component = load_limited(&probe(), r#"{"do": "flood_of_calls"}"#, limits).expect("loads");
-    limit(component.transform(&small(100_000), CLOCK), "50 ms for a batch", "");
+    limit(component.transform(&small(100_000), CLOCK), "250 ms for a batch", "");
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn every_call_has_an_instance_that_has_seen_nothing() {
 #[test]
 fn eight_threads_at_once_and_half_of_them_hostile() {
     let good = load(&probe(), COUNT).expect("loads");
-    let limits = Limits { batch_ms_max: 20, ..Limits::default() };
+    let limits = Limits { batch_ms_max: 100, ..Limits::default() };
     let bad: Vec<_> = ["trap", "loop", "eat", "not_utf8"]
         .iter()
         .map(|mode| load_limited(&hostile(), &format!(r#"{{"mode": "{mode}"}}"#), limits.clone()).expect("loads"))
