@@ -18,6 +18,8 @@ pub(crate) enum Conversion {
     Base64Decimal,
     /// `{"scale": n, "value": base64}`: Debezium's VariableScaleDecimal, as text.
     VariableScale,
+    /// A decimal of more than 38 digits, as text: base64 like the former, or a number as it is written.
+    WideDecimal(u16),
     /// A whole number of this many nanoseconds, as a timestamp.
     TimestampOf(i64),
     /// A whole number of this many nanoseconds, as int64 microseconds.
@@ -76,6 +78,7 @@ pub(crate) fn append(
             base64_decimal(cursor, kind, precision, scale, out)
         }
         (Conversion::VariableScale, _) => variable_scale(cursor, kind, out),
+        (Conversion::WideDecimal(scale), _) => wide_decimal(cursor, kind, usize::from(scale), out),
         (Conversion::TimestampOf(nanos), _) => {
             let value = int(cursor, kind, i64::MIN, i64::MAX, "a timestamp as a whole number")?;
             match scaled(value, nanos) {
@@ -372,9 +375,50 @@ fn variable_scale(cursor: &mut Cursor<'_>, kind: Kind, out: &mut Builder) -> Res
     Ok(())
 }
 
+fn wide_decimal(cursor: &mut Cursor<'_>, kind: Kind, scale: usize, out: &mut Builder) -> Result<(), Refusal> {
+    match kind {
+        Kind::Number => out.bytes(cursor.number()?.as_bytes()),
+        Kind::Text => {
+            let text = cursor.string()?;
+            let bytes = STANDARD.decode(text.as_bytes()).ok().filter(|bytes| (1..=1000).contains(&bytes.len()));
+            let bytes = bytes.ok_or_else(|| Refusal::Value(format!("{} is no base64 decimal", shortened(&text))))?;
+            let (negative, digits) = big(bytes);
+            out.bytes(with_point(negative, &digits, scale).as_bytes());
+        }
+        _ => return mismatch(cursor, kind, "a decimal as base64 text or a number"),
+    }
+    Ok(())
+}
+
+/// Sign and decimal digits of a two's complement of any length, big endian.
+fn big(mut bytes: Vec<u8>) -> (bool, String) {
+    let negative = bytes.first().is_some_and(|first| first & 0x80 != 0);
+    if negative {
+        let mut carry = true;
+        for byte in bytes.iter_mut().rev() {
+            (*byte, carry) = (!*byte).overflowing_add(u8::from(carry));
+        }
+    }
+    let mut digits = Vec::new();
+    while bytes.iter().any(|&byte| byte != 0) {
+        let mut rest = 0u16;
+        for byte in &mut bytes {
+            let value = rest << 8 | u16::from(*byte);
+            (*byte, rest) = ((value / 10) as u8, value % 10);
+        }
+        digits.push(b'0' + rest as u8);
+    }
+    digits.reverse();
+    (negative, String::from_utf8(digits).unwrap_or_default())
+}
+
 fn plain_decimal(value: i128, scale: usize) -> String {
-    let sign = if value < 0 { "-" } else { "" };
-    let digits = format!("{:0>width$}", value.unsigned_abs(), width = scale + 1);
+    with_point(value < 0, &value.unsigned_abs().to_string(), scale)
+}
+
+fn with_point(negative: bool, digits: &str, scale: usize) -> String {
+    let sign = if negative { "-" } else { "" };
+    let digits = format!("{digits:0>width$}", width = scale + 1);
     let (whole, fraction) = digits.split_at(digits.len() - scale);
     if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
 }
@@ -400,11 +444,16 @@ mod tests {
     fn known_base64_decimals() {
         let decode = |text: &str| two_complement(&STANDARD.decode(text).expect("base64"));
         assert_eq!(decode("EtaH"), Some(1_234_567));
-        assert_eq!(decode("AP//////////"), Some(18_446_744_073_709_551_615 >> 0));
+        assert_eq!(decode("AP//////////"), Some(18_446_744_073_709_551_615));
         assert_eq!(decode("/w=="), Some(-1));
         assert_eq!(two_complement(&[]), None);
         assert_eq!(plain_decimal(-5, 3), "-0.005");
         assert_eq!(plain_decimal(1234, 0), "1234");
+        let wide = |bytes: &[u8], scale| { let (negative, digits) = big(bytes.to_vec()); with_point(negative, &digits, scale) };
+        assert_eq!(wide(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 0), "340282366920938463463374607431768211456");
+        assert_eq!(wide(&[0xff], 2), "-0.01");
+        assert_eq!(wide(&[0x80, 0], 1), "-3276.8");
+        assert_eq!(wide(&[0], 0), "0");
     }
 
     #[test]

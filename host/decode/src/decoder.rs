@@ -215,12 +215,16 @@ impl<'a> Run<'a> {
         let (mut payload, closing, layout) = self.open(index, record, value, key)?;
         let payload_at = payload.at();
         let mut layout = layout;
-        // An inferred layout may grow once for each column of the record at most; twice is enough: all at once.
-        for _ in 0..2 {
+        // An inferred layout grows by all columns of the record at once. What does not help then is broken in itself, and is
+        // read once more for the reason.
+        for attempt in 0..3 {
             let key_cursor = match key {
                 Some(key) => self.key_payload(key)?,
                 None => None,
             };
+            if attempt == 2 {
+                layout = Arc::new(Layout { grows: false, ..(*layout).clone() });
+            }
             self.switch(record, &layout);
             let placeholder = &self.decoder.placeholder;
             let topic = &mut self.topics[usize::from(record.topic)];
@@ -244,7 +248,7 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        Err(Reason::NotAChange("its columns could not be settled".into()).into())
+        Err(Reason::NotAChange("it shows other columns each time it is read".into()).into())
     }
 
     /// Finds the payload and the layout that fits it.
@@ -398,7 +402,7 @@ impl<'a> Run<'a> {
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str, Reason> {
-    std::str::from_utf8(bytes).map_err(|error| Reason::NotUtf8 { at: error.valid_up_to() })
+    simdutf8::compat::from_utf8(bytes).map_err(|error| Reason::NotUtf8 { at: error.valid_up_to() })
 }
 
 fn in_key(broken: crate::scan::Broken) -> Reason {
@@ -503,3 +507,6 @@ fn key_types(mut schema: RowSchema) -> RowSchema {
     }
     schema
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,7 +136,7 @@ pub(crate) fn slot(of: &Value) -> Result<Slot, String> {
 
 /// The table of types; names from Debezium's `io.debezium.time`, `io.debezium.data` and Connect's logical types.
 fn typed(connect: &str, semantic: &str, of: &Value) -> Option<(DataType, Conversion)> {
-    use Conversion::{Base64, Base64Decimal, Plain, TimeOf, TimestampOf, VariableScale};
+    use Conversion::{Base64, Base64Decimal, Plain, TimeOf, TimestampOf, VariableScale, WideDecimal};
     use DataType::{Boolean, Bytes, Date, Float32, Float64, Int32, Int64, Json, Text, Timestamp};
     let (milli, micro, nano) = (1_000_000, 1_000, 1);
     let decimal = || {
@@ -146,7 +146,7 @@ fn typed(connect: &str, semantic: &str, of: &Value) -> Option<(DataType, Convers
         Some(if (1..=38).contains(&precision) && scale <= precision {
             (DataType::Decimal { precision, scale }, Base64Decimal)
         } else {
-            (Text, Base64)
+            (Text, WideDecimal(u16::from(scale)))
         })
     };
     Some(match (connect, semantic) {
