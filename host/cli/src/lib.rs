@@ -1,1 +1,47 @@
-//! The lakemill command.
+//! The `lakemill` command: a file a verb under [`commands`].
+
+pub mod commands;
+pub mod demo;
+pub mod exit;
+pub mod logging;
+pub mod orders;
+pub mod watch;
+
+use clap::{Parser, Subcommand};
+
+/// Your code, any language, safely next to the stream.
+///
+/// Runs change-data transforms, sandboxed as WebAssembly components, between Kafka and the lakehouse.
+///
+/// Exit codes: 0 ok, 1 it went wrong while running, 2 invalid input, 3 something is not reachable.
+#[derive(Debug, Parser)]
+#[command(name = "lakemill", version, max_term_width = 110)]
+pub struct Cli {
+    /// How log lines look on standard error; LAKEMILL_LOG sets the level (info).
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub log_format: logging::Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(commands::run::Args),
+    Validate(commands::validate::Args),
+    Build(commands::build::Args),
+    Inspect(commands::inspect::Args),
+    Doctor(commands::doctor::Args),
+    Demo(commands::demo::Args),
+}
+
+/// Runs the verb; returns the exit code.
+pub fn dispatch(cli: Cli) -> u8 {
+    match cli.command {
+        Command::Run(args) => exit::report(args.json, commands::run::run(&args)),
+        Command::Validate(args) => exit::report(args.json, commands::validate::run(&args)),
+        Command::Build(args) => exit::report(args.json, commands::build::run(&args)),
+        Command::Inspect(args) => exit::report(args.json, commands::inspect::run(&args)),
+        Command::Doctor(args) => exit::report(args.json, commands::doctor::run(&args)),
+        Command::Demo(args) => exit::report(args.json, commands::demo::run(&args)),
+    }
+}

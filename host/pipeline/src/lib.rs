@@ -1,1 +1,26 @@
 //! The loop: plan, decode, transform, write, commit, recover.
+//!
+//! [`spec`] reads the pipeline file, [`assemble`] builds what it names, [`run`] runs it. The way of a batch: `reader` (poll,
+//! plan) -> `worker` (decode, watermark, transform, project, stage) -> `committer` (commit in order). `recover` decides
+//! where to go on after a restart.
+
+pub mod assemble;
+pub mod error;
+pub mod progress;
+pub mod run;
+pub mod spec;
+
+mod committer;
+mod job;
+mod letters;
+mod outputs;
+mod project;
+mod projection;
+mod reader;
+mod recover;
+mod worker;
+
+pub use assemble::assemble;
+pub use error::PipelineError;
+pub use progress::{Counts, Latency, Progress, Stages, Summary};
+pub use run::Assembly;

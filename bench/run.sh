@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Measures what bench/RESULTS.md says, on this machine. usage: bench/run.sh [--spark]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+here=$PWD/target/bench
+mkdir -p "$here"
+trap 'scripts/kafka.sh down "$here/kafka"; rm -rf "$here/kafka"' EXIT
+LAKEMILL_BENCH_BROKERS=$(scripts/kafka.sh up "$here/kafka")
+export LAKEMILL_BENCH_BROKERS
+bench=target/release/lakemill-bench
+
+echo "== 1M events of 4 partitions through clean into Delta, component and native twin by turns"
+"$bench" throughput --events 1000000 --rounds 5
+echo "== 10M events: memory must stay flat"
+"$bench" throughput --events 10000000 --rounds 1 --no-native
+echo "== 5,000 events/s for a minute: Kafka timestamp to commit"
+"$bench" latency --rate 5000 --seconds 60
+echo "== the call alone"
+cargo run --quiet --release --package lakemill-runtime --example call_cost
+echo "== decoding alone"
+cargo run --quiet --release --package lakemill-decode --example throughput
+echo "== the cost of commit number 5,000"
+cargo run --quiet --release --package lakemill-lake --example commits
+if [ "${1:-}" = --spark ]; then
+  bench/spark.sh "$here/spark"
+fi

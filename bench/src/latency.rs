@@ -1,0 +1,77 @@
+//! Kafka's timestamp to the commit under a steady load.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use lakemill_cli::orders::{Orders, Shape};
+use lakemill_ingest::produce::{Outgoing, Producer, ProducerOptions};
+use serde_json::Value;
+
+use crate::{pipeline, produce};
+
+/// How it is measured.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Events per second.
+    #[arg(long, default_value_t = 5_000)]
+    rate: u64,
+    /// Seconds.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// The pipeline's `batch.latency_ms_max`.
+    #[arg(long, default_value_t = 100)]
+    latency_ms_max: u64,
+    /// Keep the table here, for a look by somebody else's reader.
+    #[arg(long)]
+    out: Option<std::path::PathBuf>,
+}
+
+/// Measures; prints the run's summary.
+pub fn run(brokers: &str, args: &Args) -> anyhow::Result<()> {
+    let topic = produce::new_topic(brokers, 4)?;
+    let temporary = tempfile::tempdir()?;
+    let folder = args.out.as_deref().unwrap_or(temporary.path());
+    std::fs::create_dir_all(folder)?;
+    let file = pipeline::write(folder, brokers, &topic, "earliest", args.latency_ms_max)?;
+    let child = Command::new(pipeline::lakemill()?)
+        .args(["run", "--json"])
+        .arg(&file)
+        .env("LAKEMILL_LOG", "warn")
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let load = load(brokers, &topic, args);
+    // SIGTERM lets the run end with its summary.
+    Command::new("kill").arg(child.id().to_string()).status()?;
+    let output = child.wait_with_output()?;
+    load?;
+    let text = String::from_utf8(output.stdout)?;
+    let summary: Value = serde_json::from_str(text.lines().last().context("a run ends with its summary")?)?;
+    println!("{summary}");
+    Ok(())
+}
+
+fn load(brokers: &str, topic: &str, args: &Args) -> anyhow::Result<()> {
+    let mut options = ProducerOptions::new(brokers);
+    options.linger = Duration::from_millis(5);
+    let producer = Producer::open(&options)?;
+    let mut orders = Orders::new(Shape::default());
+    let (mut key, mut value) = (Vec::new(), Vec::new());
+    let started = Instant::now();
+    let total = args.rate * args.seconds;
+    let mut sent = 0;
+    while sent < total {
+        let due = (started.elapsed().as_secs_f64() * args.rate as f64) as u64;
+        while sent < due.min(total) {
+            let id = orders.next(&mut key, &mut value);
+            let partition = Some(i32::try_from(id % 4)?);
+            producer.send(Outgoing { topic, partition, key: Some(&key), value: Some(&value), timestamp_ms: None })?;
+            sent += 1;
+        }
+        producer.serve(Duration::from_millis(2))?;
+    }
+    producer.flush()?;
+    // The last events are to be committed before the run is told to end.
+    std::thread::park_timeout(Duration::from_secs(2));
+    Ok(())
+}

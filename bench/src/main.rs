@@ -1,0 +1,47 @@
+//! `lakemill-bench`: measures the product as a user runs it, against a broker that is there. One verb a measurement; each
+//! prints JSON lines, which bench/RESULTS.md quotes. `make bench` starts the broker and runs them all.
+
+mod latency;
+mod native;
+mod pipeline;
+mod produce;
+mod throughput;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+struct Cli {
+    /// `host:port` of the broker.
+    #[arg(long, global = true, env = "LAKEMILL_BENCH_BROKERS", default_value = "127.0.0.1:9092")]
+    brokers: String,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Writes events into a new topic of 4 partitions and prints the topic's name.
+    Produce(produce::Args),
+    /// Runs `lakemill run --until-caught-up` and the native twin by turns over a topic; events/s, memory, stages.
+    Throughput(throughput::Args),
+    /// Runs a pipeline under a steady load; Kafka timestamp to commit.
+    Latency(latency::Args),
+    /// The native twin itself: `clean` compiled into this process in place of its component.
+    Native(native::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    match cli.verb {
+        Verb::Produce(args) => {
+            println!("{}", produce::produce(&cli.brokers, &args)?);
+            Ok(())
+        }
+        Verb::Throughput(args) => throughput::run(&cli.brokers, &args),
+        Verb::Latency(args) => latency::run(&cli.brokers, &args),
+        Verb::Native(args) => native::run(&args),
+    }
+}

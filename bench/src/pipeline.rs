@@ -1,0 +1,41 @@
+//! The pipeline file that the benchmarks run: a topic through `clean` into a Delta table.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+/// Where the shipped components are, beside this binary.
+pub fn component(name: &str) -> anyhow::Result<PathBuf> {
+    let binary = std::env::current_exe()?;
+    let target = binary.parent().and_then(Path::parent).context("the binary is in target/release")?;
+    let path = target.join("guests").join(format!("{name}.wasm"));
+    anyhow::ensure!(path.is_file(), "{} is not there: run `make guests`", path.display());
+    Ok(path)
+}
+
+/// The `lakemill` command, beside this binary.
+pub fn lakemill() -> anyhow::Result<PathBuf> {
+    let binary = std::env::current_exe()?;
+    Ok(binary.parent().context("a binary is in a folder")?.join("lakemill"))
+}
+
+/// Writes a pipeline file into `folder`.
+pub fn write(folder: &Path, brokers: &str, topic: &str, start: &str, latency_ms_max: u64) -> anyhow::Result<PathBuf> {
+    let component = component("clean")?;
+    let text = format!(
+        "\
+pipeline: bench
+source:
+  kafka: {{ brokers: \"{brokers}\", topics: [{topic}], start: {start} }}
+batch: {{ latency_ms_max: {latency_ms_max} }}
+transforms:
+  - component: {}
+sinks:
+  orders: {{ delta: {{ path: ./lake/orders }} }}
+",
+        component.display()
+    );
+    let path = folder.join("pipeline.yaml");
+    std::fs::write(&path, text)?;
+    Ok(path)
+}

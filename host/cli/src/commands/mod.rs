@@ -1,0 +1,8 @@
+//! One file a verb.
+
+pub mod build;
+pub mod demo;
+pub mod doctor;
+pub mod inspect;
+pub mod run;
+pub mod validate;

@@ -1,0 +1,55 @@
+//! `lakemill run`: runs a pipeline file.
+
+use std::path::PathBuf;
+
+use lakemill_pipeline::assemble::{self, Options};
+use lakemill_pipeline::{Summary, spec::SpecFile};
+
+use crate::exit::Failure;
+use crate::watch;
+
+/// Runs a pipeline until it is stopped.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The pipeline file.
+    file: PathBuf,
+    /// Stop at the ends that the topics have now.
+    #[arg(long)]
+    until_caught_up: bool,
+    /// Print the summary as one JSON object, the last line of standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let file = SpecFile::read(&args.file)?;
+    watch::catch_signals();
+    let options = Options { until_caught_up: args.until_caught_up, ..Options::default() };
+    let assembly = assemble::assemble(&file, &options)?;
+    let summary = watch::watched(assembly, args.json)?;
+    print(&summary, args.json);
+    Ok(())
+}
+
+/// Prints how a run ended.
+pub fn print(summary: &Summary, json: bool) {
+    if json {
+        let mut object = serde_json::to_value(summary).expect("a summary is plain data");
+        object["ok"] = true.into();
+        println!("{object}");
+        return;
+    }
+    let counts = &summary.counts;
+    println!("pipeline   {}", summary.pipeline);
+    println!(
+        "rows       {} in = {} out + {} filtered + {} late + {} dead",
+        counts.rows_in, counts.rows_out, counts.rows_filtered, counts.rows_late, counts.rows_dead
+    );
+    println!("written    {} rows; {} control records", counts.rows_written, counts.records_control);
+    println!("commits    {} in {} batches", summary.commits, summary.batches);
+    println!("speed      {} events/s over {:.2} s", summary.events_per_s, summary.seconds);
+    let latency = &summary.latency_ms;
+    println!("latency    p50 {} ms, p99 {} ms, max {} ms (Kafka timestamp to commit)", latency.p50, latency.p99, latency.max);
+    println!("memory     {} MiB at most", summary.rss_bytes_max >> 20);
+}

@@ -1,0 +1,45 @@
+//! `lakemill validate`: checks a pipeline file and its components, offline.
+
+use std::path::PathBuf;
+
+use lakemill_pipeline::assemble;
+use lakemill_pipeline::spec::{self, SpecFile};
+use serde_json::json;
+
+use crate::exit::Failure;
+
+/// Checks a pipeline file and its components without touching the network.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The pipeline file.
+    #[arg(required_unless_present = "schema")]
+    file: Option<PathBuf>,
+    /// Print the JSON Schema of pipeline files instead.
+    #[arg(long)]
+    schema: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Checks it.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let Some(path) = args.file.as_ref().filter(|_| !args.schema) else {
+        println!("{}", spec::json_schema());
+        return Ok(());
+    };
+    let file = SpecFile::read(path)?;
+    let wiring = assemble::check(&file)?;
+    if args.json {
+        println!("{}", json!({"ok": true, "pipeline": file.spec.pipeline, "components": wiring}));
+        return Ok(());
+    }
+    println!("{} is valid", path.display());
+    for component in &wiring {
+        println!("  {} {} (sha256 {})", component.name, component.version, &component.digest[..12]);
+        for (output, sink) in &component.outputs {
+            println!("    {output} -> {sink}");
+        }
+    }
+    Ok(())
+}

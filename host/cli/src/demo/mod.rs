@@ -1,0 +1,4 @@
+//! The parts of `lakemill demo`.
+
+pub mod feed;
+pub mod folder;

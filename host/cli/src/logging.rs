@@ -1,0 +1,25 @@
+//! Structured log lines on standard error.
+
+use std::io::IsTerminal;
+
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts logging; once per process.
+pub fn start(format: Format) {
+    let filter = EnvFilter::try_from_env("LAKEMILL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        Format::Text => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
+        Format::Json => builder.json().init(),
+    }
+}

@@ -1,0 +1,167 @@
+//! The committer: takes batches in order and alone decides the order of visible steps. See ARCHITECTURE.md, "Exactly once".
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender};
+use lakemill_model::{
+    CheckpointId, Commit, CommitOutcome, Epochs, OffsetRange, PositionDelta, Positions, Sink, SinkError, SinkPositions, Staged,
+};
+use lakemill_state::Plan;
+
+use crate::error::PipelineError;
+use crate::job::{Claimed, Prepared, Report, Step};
+use crate::progress::Progress;
+use crate::reader::now_us;
+
+pub(crate) struct Committer<'a> {
+    pub sinks: Vec<Box<dyn Sink>>,
+    /// The sink that commits last, and always: its `done` says that a batch is everywhere.
+    pub anchor: usize,
+    pub digests: Vec<String>,
+    pub reports: Sender<Report>,
+    pub progress: &'a Progress,
+    /// By sink: what it holds. A commit never sets a position back.
+    held: Vec<Positions>,
+    epochs: Epochs,
+}
+
+impl<'a> Committer<'a> {
+    pub fn new(
+        sinks: Vec<Box<dyn Sink>>, anchor: usize, digests: Vec<String>, reports: Sender<Report>, progress: &'a Progress,
+    ) -> Self {
+        let held = vec![Positions::new(); sinks.len()];
+        Self { sinks, anchor, digests, reports, progress, held, epochs: Epochs::default() }
+    }
+
+    /// Works until the reader says that there is nothing more, or something fails.
+    pub fn run(mut self, steps: &Receiver<Step>) -> Result<(), PipelineError> {
+        loop {
+            match steps.recv().map_err(|_| PipelineError::Lost("reader"))? {
+                Step::Batch { plan, prepared } => {
+                    let prepared = prepared.recv().map_err(|_| PipelineError::Lost("worker"))??;
+                    if self.commit(&plan, prepared)? {
+                        // A reader that is gone has said why, in `steps`.
+                        drop(self.reports.send(Report::Committed(plan)));
+                    }
+                }
+                Step::Look { reply } => {
+                    let seen = self.look()?;
+                    drop(reply.send(seen));
+                }
+                Step::Claim { positions, epochs, reply } => {
+                    let claimed = self.claim(&positions, epochs)?;
+                    drop(reply.send(claimed));
+                }
+                Step::Drain { reply } => drop(reply.send(())),
+                Step::Failed(error) => return Err(error),
+                Step::End => return Ok(()),
+            }
+        }
+    }
+
+    fn look(&mut self) -> Result<Vec<SinkPositions>, SinkError> {
+        let seen = self.sinks.iter_mut().map(|sink| sink.positions()).collect::<Result<Vec<_>, _>>()?;
+        self.held = seen.iter().map(|positions| positions.held.clone()).collect();
+        Ok(seen)
+    }
+
+    fn claim(&mut self, positions: &Positions, epochs: Epochs) -> Result<Claimed, SinkError> {
+        let step: PositionDelta =
+            positions.iter().map(|(tp, at)| (tp.clone(), OffsetRange { start: at, end: at })).collect();
+        for (tp, epoch) in epochs.iter() {
+            self.epochs.set(tp.clone(), epoch);
+        }
+        for sink in 0..self.sinks.len() {
+            // What a sink holds beyond the step stays held, and `done` is true in every sink.
+            match self.commit_sink(sink, Vec::new(), CheckpointId(0), &step, step.starts()) {
+                Ok(_) => {}
+                Err(SinkError::Fenced { .. }) => return Ok(Claimed::LookAgain),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Claimed::Yes(self.held.clone()))
+    }
+
+    /// Commits a batch to every sink that has rows of it, and to the anchor. False if the anchor has no table yet, so that
+    /// nothing says that the batch is done: its plan must be kept.
+    fn commit(&mut self, plan: &Arc<Plan>, mut prepared: Prepared) -> Result<bool, SinkError> {
+        let started = Instant::now();
+        let mut by_sink: Vec<Vec<Staged>> = self.sinks.iter().map(|_| Vec::new()).collect();
+        for (sink, staged) in std::mem::take(&mut prepared.staged) {
+            by_sink[sink].push(staged);
+        }
+        let mut commits = 0;
+        let anchor = std::mem::take(&mut by_sink[self.anchor]);
+        for (sink, staged) in by_sink.into_iter().enumerate() {
+            if !staged.is_empty() {
+                self.commit_sink(sink, staged, plan.checkpoint, &plan.delta, plan.delta.starts())?;
+                commits += 1;
+            }
+        }
+        let last = self.commit_sink(self.anchor, anchor, plan.checkpoint, &plan.delta, plan.delta.ends())?;
+        commits += u64::from(last != CommitOutcome::Deferred);
+        let commit_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.progress.committed(&prepared, commits, commit_us, now_us() / 1000);
+        for sink in &mut self.sinks {
+            if let Err(error) = sink.maintain() {
+                tracing::warn!(sink = sink.name(), %error, "maintenance of a table failed; its commits are not affected");
+            }
+        }
+        Ok(last != CommitOutcome::Deferred)
+    }
+
+    fn commit_sink(
+        &mut self, sink: usize, staged: Vec<Staged>, checkpoint: CheckpointId, step: &PositionDelta, done: Positions,
+    ) -> Result<CommitOutcome, SinkError> {
+        let delta = never_back(step, &self.held[sink]);
+        let commit = Commit {
+            checkpoint,
+            delta: delta.clone(),
+            done,
+            epochs: self.epochs.clone(),
+            digests: self.digests.clone(),
+        };
+        let outcome = self.sinks[sink].commit(staged, &commit)?;
+        match outcome {
+            CommitOutcome::Committed(_) => self.held[sink].advance(&delta),
+            CommitOutcome::AlreadyThere => {
+                tracing::info!(sink = self.sinks[sink].name(), %checkpoint, "the commit was there already");
+                self.held[sink].advance(&delta);
+            }
+            CommitOutcome::Deferred => {}
+        }
+        Ok(outcome)
+    }
+}
+
+/// A step for a sink that may be ahead of it: where the sink holds more than the step's end, it goes on holding that.
+fn never_back(step: &PositionDelta, held: &Positions) -> PositionDelta {
+    step.iter()
+        .map(|(tp, range)| {
+            let at_least = |next| held.get(tp).map_or(next, |held| held.max(next));
+            let moves = range.start != range.end;
+            let end = at_least(range.end);
+            // An empty step stays empty: it takes possession where the sink stands.
+            (tp.clone(), OffsetRange { start: if moves { range.start } else { end }, end })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use lakemill_model::{NextOffset, TopicPartition};
+
+    use super::*;
+
+    #[test]
+    fn a_sink_that_is_ahead_is_not_set_back() {
+        let tp = |n| TopicPartition::new("t", n);
+        let range = |start, end| OffsetRange { start: NextOffset(start), end: NextOffset(end) };
+        let step: PositionDelta = [(tp(0), range(60, 65)), (tp(1), range(0, 10)), (tp(2), range(5, 5))].into_iter().collect();
+        let held: Positions = [(tp(0), NextOffset(70)), (tp(1), NextOffset(3)), (tp(2), NextOffset(9))].into_iter().collect();
+        let moved = never_back(&step, &held);
+        let expected = [(tp(0), range(60, 70)), (tp(1), range(0, 10)), (tp(2), range(9, 9))].into_iter().collect();
+        assert_eq!(moved, expected);
+    }
+}

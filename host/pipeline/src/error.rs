@@ -1,0 +1,79 @@
+//! What stops a pipeline, and who must act.
+
+use lakemill_decode::DecoderError;
+use lakemill_model::{CheckpointId, Disposition, SinkError, SourceError, TransformError};
+use lakemill_state::JournalError;
+
+use crate::spec::SpecError;
+
+/// What stops a pipeline. It has stopped at its last commit: a restart goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The pipeline file is wrong.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The pipeline file and what it names do not fit together.
+    #[error("{0}")]
+    Invalid(String),
+    /// A component could not be loaded.
+    #[error("component {component}: {source}")]
+    Load {
+        /// As the pipeline file names it.
+        component: String,
+        /// Why.
+        source: TransformError,
+    },
+    /// The source stopped.
+    #[error("source: {0}")]
+    Source(#[from] SourceError),
+    /// The records cannot be decoded at all.
+    #[error("decode: {0}")]
+    Decode(#[from] DecoderError),
+    /// A component failed on a batch.
+    #[error("component {component} (sha256 {digest}) on batch {checkpoint} ({ranges}): {source}")]
+    Transform {
+        /// What the component calls itself.
+        component: String,
+        /// Its SHA-256.
+        digest: String,
+        /// The batch.
+        checkpoint: CheckpointId,
+        /// The batch's ranges.
+        ranges: String,
+        /// Why.
+        source: TransformError,
+    },
+    /// A sink did not take the rows.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The journal cannot be used.
+    #[error("state: {0}")]
+    Journal(#[from] JournalError),
+    /// A thread of the pipeline is gone without a word: a defect of ours.
+    #[error("the pipeline's {0} ended unexpectedly; this is a defect of lakemill, please report it with the log")]
+    Lost(&'static str),
+}
+
+impl PipelineError {
+    /// What is to be done about it.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            PipelineError::Spec(_) | PipelineError::Invalid(_) | PipelineError::Load { .. } => Disposition::HaltInvalid,
+            PipelineError::Source(error) => error.disposition(),
+            PipelineError::Transform { source, .. } => source.disposition(),
+            PipelineError::Sink(error) => error.disposition(),
+            PipelineError::Decode(_) => Disposition::HaltInvalid,
+            PipelineError::Journal(_) | PipelineError::Lost(_) => Disposition::Halt,
+        }
+    }
+
+    /// The exit code of a command that ends with it: 1 went wrong while running, 2 invalid input, 3 something is not
+    /// reachable.
+    pub fn exit_code(&self) -> u8 {
+        match self.disposition() {
+            Disposition::HaltInvalid => 2,
+            Disposition::HaltUnreachable => 3,
+            Disposition::Halt | Disposition::Retry => 1,
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The messages between reader, workers and committer.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use lakemill_model::{Epochs, Positions, RawBatch, SinkPositions, Staged};
+use lakemill_state::Plan;
+
+use crate::{error::PipelineError, progress::Counts};
+
+/// What the committer is to do, in this order.
+pub(crate) enum Step {
+    /// Wait until a worker has prepared the batch, then commit it.
+    Batch { plan: Arc<Plan>, prepared: Receiver<Result<Prepared, PipelineError>> },
+    /// Say how far the sinks are, after everything before.
+    Look { reply: Sender<Vec<SinkPositions>> },
+    /// Take possession of partitions at these positions under these epochs, in every sink.
+    Claim { positions: Positions, epochs: Epochs, reply: Sender<Claimed> },
+    /// Say when everything before is committed.
+    Drain { reply: Sender<()> },
+    /// The reader cannot go on: stop after everything before.
+    Failed(PipelineError),
+    /// There is nothing more to come.
+    End,
+}
+
+/// What became of taking possession.
+pub(crate) enum Claimed {
+    /// What each sink holds; rows before it are not written there again.
+    Yes(Vec<Positions>),
+    /// A former owner wrote in between: look again.
+    LookAgain,
+}
+
+/// A planned batch on its way to a worker.
+pub(crate) struct Job {
+    pub plan: Arc<Plan>,
+    pub raw: RawBatch,
+    /// By sink: rows before these positions are there already.
+    pub held: Arc<Vec<Positions>>,
+    pub prepared: Sender<Result<Prepared, PipelineError>>,
+}
+
+/// A batch that only needs to be committed.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    /// Sink index and what it staged.
+    pub staged: Vec<(usize, Staged)>,
+    pub counts: Counts,
+    /// Kafka timestamps in milliseconds since 1970 and how many records have each.
+    pub kafka_times_ms: Vec<(i64, u64)>,
+    /// Microseconds that a worker spent on each stage.
+    pub spent: Spent,
+}
+
+/// Where a worker's time went, in microseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Spent {
+    pub decode_us: u64,
+    pub transform_us: u64,
+    pub project_us: u64,
+    pub stage_us: u64,
+}
+
+/// What the committer tells the reader.
+pub(crate) enum Report {
+    /// The batch is in every sink.
+    Committed(Arc<Plan>),
+}

@@ -1,0 +1,201 @@
+//! What a running pipeline shows, and what it says at the end.
+
+use std::sync::Mutex;
+use std::time::Instant;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::job::{Prepared, Spent};
+
+/// Rows by what became of them: `rows_in = rows_out + rows_filtered + rows_late + rows_dead`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Change events read, broken ones included.
+    pub rows_in: u64,
+    /// Of them, those that at least one transform emitted.
+    pub rows_out: u64,
+    /// Those that no transform wanted.
+    pub rows_filtered: u64,
+    /// Those that came after the watermark and went to the `late` table.
+    pub rows_late: u64,
+    /// Those in the dead letters.
+    pub rows_dead: u64,
+    /// Rows written to sinks: one input row may make several, or none.
+    pub rows_written: u64,
+    /// Records that are no change events: tombstones, heartbeats, transaction and schema-change records.
+    pub records_control: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.rows_in += other.rows_in;
+        self.rows_out += other.rows_out;
+        self.rows_filtered += other.rows_filtered;
+        self.rows_late += other.rows_late;
+        self.rows_dead += other.rows_dead;
+        self.rows_written += other.rows_written;
+        self.records_control += other.records_control;
+    }
+}
+
+/// How long records took from Kafka's timestamp to the commit, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Latency {
+    /// Half of them took no longer.
+    pub p50: u64,
+    /// 99 of 100 took no longer.
+    pub p99: u64,
+    /// None took longer.
+    pub max: u64,
+}
+
+/// Where the time of a run went, in seconds, summed over threads.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Stages {
+    /// Reader: waiting for records and copying them.
+    pub poll_s: f64,
+    /// Reader: writing plans.
+    pub plan_s: f64,
+    /// Workers: bytes to columns.
+    pub decode_s: f64,
+    /// Workers: in components, with the check of their answers.
+    pub transform_s: f64,
+    /// Workers: building output rows.
+    pub project_s: f64,
+    /// Workers: encoding and writing files.
+    pub stage_s: f64,
+    /// Committer: commits.
+    pub commit_s: f64,
+}
+
+/// The state of a run, at any time and at its end: the object that `--json` prints.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Summary {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// Rows.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Batches committed.
+    pub batches: u64,
+    /// Commits to sinks.
+    pub commits: u64,
+    /// Since the run began.
+    pub seconds: f64,
+    /// From the start to the first commit that held rows; null if there was none.
+    pub first_commit_s: Option<f64>,
+    /// Change events per second of the run.
+    pub events_per_s: u64,
+    /// Kafka's timestamp to the commit.
+    pub latency_ms: Latency,
+    /// Records still to be read, as far as known.
+    pub lag: Option<u64>,
+    /// Microseconds since 1970.
+    pub watermark_us: Option<i64>,
+    /// The most memory that the process has had, in bytes.
+    pub rss_bytes_max: u64,
+    /// Where the time went.
+    pub stages: Stages,
+    /// SHA-256 of the components, in the order of the pipeline file.
+    pub digests: Vec<String>,
+}
+
+/// Shared by the threads of a run and whoever watches it.
+#[derive(Debug)]
+pub struct Progress {
+    started: Instant,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    summary: Summary,
+    latency: Histogram<u64>,
+}
+
+/// The longest latency that is told apart: a day.
+const LATENCY_MS_MAX: u64 = 86_400_000;
+
+impl Progress {
+    /// Nothing yet; the clock starts.
+    pub fn new(pipeline: &str, digests: Vec<String>) -> Self {
+        let latency = Histogram::new_with_bounds(1, LATENCY_MS_MAX, 3).expect("the bounds are constants");
+        let summary = Summary { pipeline: pipeline.into(), digests, ..Summary::default() };
+        Self { started: Instant::now(), inner: Mutex::new(Inner { summary, latency }) }
+    }
+
+    /// Where the run is now.
+    pub fn summary(&self) -> Summary {
+        let inner = self.lock();
+        let mut summary = inner.summary.clone();
+        summary.seconds = self.started.elapsed().as_secs_f64();
+        summary.events_per_s = (summary.counts.rows_in as f64 / summary.seconds.max(1e-9)) as u64;
+        let at = |quantile| inner.latency.value_at_quantile(quantile);
+        if !inner.latency.is_empty() {
+            summary.latency_ms = Latency { p50: at(0.5), p99: at(0.99), max: inner.latency.max() };
+        }
+        summary.rss_bytes_max = rss_bytes_max();
+        summary
+    }
+
+    pub(crate) fn committed(&self, prepared: &Prepared, commits: u64, commit_us: u64, now_ms: i64) {
+        let mut inner = self.lock();
+        for &(at_ms, count) in &prepared.kafka_times_ms {
+            let took = u64::try_from(now_ms - at_ms).unwrap_or(0).clamp(1, LATENCY_MS_MAX);
+            inner.latency.saturating_record_n(took, count);
+        }
+        let summary = &mut inner.summary;
+        summary.counts += prepared.counts;
+        summary.batches += 1;
+        summary.commits += commits;
+        if prepared.counts.rows_written > 0 {
+            summary.first_commit_s.get_or_insert(self.started.elapsed().as_secs_f64());
+        }
+        let Spent { decode_us, transform_us, project_us, stage_us } = prepared.spent;
+        let add = |sum: &mut f64, us: u64| *sum += us as f64 / 1e6;
+        add(&mut summary.stages.decode_s, decode_us);
+        add(&mut summary.stages.transform_s, transform_us);
+        add(&mut summary.stages.project_s, project_us);
+        add(&mut summary.stages.stage_s, stage_us);
+        add(&mut summary.stages.commit_s, commit_us);
+    }
+
+    pub(crate) fn read(&self, poll_us: u64, plan_us: u64, lag: Option<u64>, watermark_us: Option<i64>) {
+        let mut inner = self.lock();
+        inner.summary.watermark_us = watermark_us;
+        inner.summary.stages.poll_s += poll_us as f64 / 1e6;
+        inner.summary.stages.plan_s += plan_us as f64 / 1e6;
+        inner.summary.lag = lag;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The process's largest resident set so far, from /proc; 0 where there is none.
+fn rss_bytes_max() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adds_up_and_shows_latency() {
+        let progress = Progress::new("p", vec![]);
+        let counts = Counts { rows_in: 4, rows_out: 1, rows_filtered: 1, rows_late: 1, rows_dead: 1, ..Counts::default() };
+        let prepared = Prepared { counts, kafka_times_ms: vec![(1000, 3), (1500, 1)], ..Prepared::default() };
+        progress.committed(&prepared, 2, 7, 2000);
+        progress.committed(&prepared, 1, 7, 2000);
+        let summary = progress.summary();
+        assert_eq!((summary.counts.rows_in, summary.batches, summary.commits), (8, 2, 3));
+        assert_eq!((summary.latency_ms.p50, summary.latency_ms.max), (1000, 1000));
+        assert!(summary.rss_bytes_max > 0);
+    }
+}

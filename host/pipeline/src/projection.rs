@@ -1,0 +1,49 @@
+//! What of the input is read by anybody: the rest is not decoded. Pure.
+
+use std::sync::Arc;
+
+use lakemill_decode::{Columns, Projection};
+use lakemill_model::{EnvelopeColumn, Image, OutputColumn, Reads, Transform};
+
+use crate::spec::written::Metadata;
+
+/// What transforms read, outputs copy and sinks add.
+pub(crate) fn projection(transforms: &[Arc<dyn Transform>], outputs: &[Vec<(usize, Vec<Metadata>)>]) -> Projection {
+    let mut all = Projection::default();
+    for transform in transforms {
+        let description = transform.description();
+        for reads in &description.reads {
+            match reads {
+                Reads::Column(image, name) => add(&mut all, *image, Some(name)),
+                Reads::Image(image) => add(&mut all, *image, None),
+            }
+        }
+        for column in description.outputs.iter().flat_map(|output| &output.columns) {
+            match column {
+                OutputColumn::Made(_) => {}
+                OutputColumn::Copied { image, column, .. } => add(&mut all, *image, Some(column)),
+                OutputColumn::CopiedAll { image, .. } => add(&mut all, *image, None),
+            }
+        }
+    }
+    let added = outputs.iter().flatten().flat_map(|(_, added)| added);
+    all.positions |= added.into_iter().any(|column| *column == Metadata::Position);
+    all
+}
+
+fn add(all: &mut Projection, image: Image, name: Option<&str>) {
+    let columns = match image {
+        Image::Key => &mut all.key,
+        Image::Before => &mut all.before,
+        Image::After => &mut all.after,
+        Image::Row => &mut all.row,
+        Image::Envelope => {
+            all.positions |= name.is_none_or(|name| name == EnvelopeColumn::Position.name());
+            return;
+        }
+    };
+    match name {
+        Some(name) => columns.add(name),
+        None => *columns = Columns::All,
+    }
+}

@@ -1,0 +1,305 @@
+//! The reader: polls the source, closes batches, writes plans, and takes and gives back partitions. It alone touches the
+//! source and the journal.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use lakemill_model::{
+    BatchLimits, CheckpointId, NextOffset, OffsetRange, Polled, PositionDelta, Positions, RawBatch, Source,
+    StartAt, TopicPartition, Watermarks,
+};
+use lakemill_state::{Journal, Plan};
+
+use crate::error::PipelineError;
+use crate::job::{Claimed, Job, Report, Step};
+use crate::progress::Progress;
+use crate::recover;
+
+/// How long a poll may keep the reader from its other duties.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How often taking possession is tried against a former owner that still writes.
+const CLAIMS_MAX: usize = 20;
+
+/// The other end of a channel is gone: that thread has said, or will say, why.
+pub(crate) struct Gone;
+
+impl<T> From<crossbeam_channel::SendError<T>> for Gone {
+    fn from(_: crossbeam_channel::SendError<T>) -> Self {
+        Gone
+    }
+}
+
+impl From<crossbeam_channel::RecvError> for Gone {
+    fn from(_: crossbeam_channel::RecvError) -> Self {
+        Gone
+    }
+}
+
+/// Why the reader stops before its time.
+enum Stop {
+    Failed(PipelineError),
+    Gone,
+}
+
+impl<E: Into<PipelineError>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Stop::Failed(error.into())
+    }
+}
+
+impl From<Gone> for Stop {
+    fn from(_: Gone) -> Self {
+        Stop::Gone
+    }
+}
+
+pub(crate) struct Reader<'a> {
+    pub source: Box<dyn Source>,
+    pub journal: Journal,
+    pub limits: BatchLimits,
+    pub start: StartAt,
+    pub digests: Vec<String>,
+    pub steps: Sender<Step>,
+    pub jobs: Sender<Job>,
+    pub reports: Receiver<Report>,
+    pub stop: &'a AtomicBool,
+    pub progress: &'a Progress,
+    /// Workers add the event times that they see; a plan takes the watermark as it is by then.
+    pub watermarks: &'a Mutex<Watermarks>,
+    pub held: Arc<Vec<Positions>>,
+    pub owned: Vec<TopicPartition>,
+}
+
+/// A batch that is being filled.
+#[derive(Default)]
+struct Filling {
+    raw: RawBatch,
+    /// What it covers so far; gaps that came without records wait here for the next batch.
+    delta: PositionDelta,
+    since: Option<Instant>,
+}
+
+impl Reader<'_> {
+    /// Runs until the source is read up, a stop is asked for, or something fails; says which to the committer.
+    pub fn run(mut self) {
+        let last = match self.read() {
+            Ok(()) => Step::End,
+            Err(Stop::Failed(error)) => Step::Failed(error),
+            Err(Stop::Gone) => return,
+        };
+        // If the committer is gone, it has its own reason.
+        if self.steps.send(last).is_ok() {
+            // Batches on their way still report; the journal is to know them done.
+            while let Ok(report) = self.reports.recv() {
+                if self.note(report).is_err() {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn read(&mut self) -> Result<(), Stop> {
+        let mut filling = Filling::default();
+        while !self.stop.load(Ordering::Relaxed) {
+            while let Ok(report) = self.reports.try_recv() {
+                self.note(report)?;
+            }
+            let polled_at = Instant::now();
+            let until = polled_at + TICK.min(self.limits.latency_max.max(Duration::from_millis(1)));
+            let until = filling.since.map_or(until, |since| until.min(since + self.limits.latency_max));
+            let polled = self.source.poll(&mut filling.raw, &self.limits, until)?;
+            self.progress.read(micros(polled_at), 0, self.source.lag(), self.watermark());
+            merge(&mut filling.delta, &self.source.take_ranges());
+            if !filling.raw.is_empty() {
+                filling.since.get_or_insert(polled_at);
+            }
+            match polled {
+                Polled::Records => {
+                    if self.is_full(&filling) {
+                        self.send(&mut filling)?;
+                    }
+                }
+                Polled::Assigned(partitions) => {
+                    self.send(&mut filling)?;
+                    self.take(partitions)?;
+                }
+                Polled::Revoked(partitions) => {
+                    self.send(&mut filling)?;
+                    self.give_back(&partitions, &mut filling)?;
+                }
+                Polled::CaughtUp => {
+                    self.send(&mut filling)?;
+                    return Ok(());
+                }
+            }
+        }
+        // What has no plan yet was not begun: it is read again after the restart.
+        Ok(())
+    }
+
+    fn is_full(&self, filling: &Filling) -> bool {
+        filling.raw.len() >= self.limits.rows_max
+            || filling.raw.bytes() >= self.limits.bytes_max
+            || filling.since.is_some_and(|since| since.elapsed() >= self.limits.latency_max)
+    }
+
+    /// Plans the batch that was filled and sends it on its way.
+    fn send(&mut self, filling: &mut Filling) -> Result<(), Stop> {
+        if filling.raw.is_empty() {
+            return Ok(());
+        }
+        let Filling { raw, delta, .. } = std::mem::take(filling);
+        let checkpoint = CheckpointId(self.journal.remembered().last + 1);
+        let watermark_us = self.watermark();
+        let plan = Plan { checkpoint, delta, now_us: now_us(), watermark_us, digests: self.digests.clone() };
+        let planned_at = Instant::now();
+        self.journal.plan(plan.clone())?;
+        self.progress.read(0, micros(planned_at), self.source.lag(), watermark_us);
+        self.dispatch(plan, raw)
+    }
+
+    fn dispatch(&mut self, plan: Plan, raw: RawBatch) -> Result<(), Stop> {
+        let plan = Arc::new(plan);
+        let (prepared_in, prepared) = bounded(1);
+        let job = Job { plan: plan.clone(), raw, held: self.held.clone(), prepared: prepared_in };
+        // First the place in the order, then the work: the bound of `steps` bounds what is on its way.
+        self.steps.send(Step::Batch { plan, prepared }).map_err(|_| Gone)?;
+        self.jobs.send(job).map_err(|_| Gone)?;
+        Ok(())
+    }
+
+    /// Takes partitions: see ARCHITECTURE.md, "Exactly once".
+    fn take(&mut self, partitions: Vec<TopicPartition>) -> Result<(), Stop> {
+        let mut positions = self.claim(&partitions)?;
+        self.owned.extend(partitions.iter().cloned());
+        let now = now_us();
+        let mut watermarks = self.watermarks.lock().unwrap_or_else(PoisonError::into_inner);
+        partitions.iter().for_each(|tp| watermarks.assign(tp.clone(), now));
+        drop(watermarks);
+        let recover::Replay { plans, void } =
+            recover::replay(&self.journal.remembered().plans, &positions);
+        for checkpoint in void {
+            self.journal.done(checkpoint)?;
+        }
+        for plan in plans {
+            if plan.digests != self.digests {
+                tracing::warn!(checkpoint = %plan.checkpoint, "an unfinished batch is done again with other components than before");
+            }
+            tracing::info!(checkpoint = %plan.checkpoint, ranges = %ranges(&plan.delta), "replay an unfinished batch");
+            let mut raw = RawBatch::default();
+            self.source.reread(&plan.delta, &mut raw)?;
+            positions.advance(&plan.delta);
+            self.dispatch(Plan { digests: self.digests.clone(), ..plan }, raw)?;
+        }
+        self.source.start(&positions)?;
+        Ok(())
+    }
+
+    /// Finds out where partitions go on and writes our name into every sink; returns where.
+    fn claim(&mut self, partitions: &[TopicPartition]) -> Result<Positions, Stop> {
+        for _ in 0..CLAIMS_MAX {
+            let (reply, answer) = bounded(1);
+            self.steps.send(Step::Look { reply }).map_err(|_| Gone)?;
+            let sinks = answer.recv().map_err(|_| Gone)?;
+            let mut resume = recover::resume(partitions, &sinks, self.journal.remembered());
+            self.resolve_unknown(&mut resume)?;
+            let (reply, answer) = bounded(1);
+            let (positions, epochs) = (resume.positions.clone(), resume.epochs.clone());
+            self.steps.send(Step::Claim { positions, epochs, reply }).map_err(|_| Gone)?;
+            if let Claimed::Yes(held) = answer.recv().map_err(|_| Gone)? {
+                self.held = Arc::new(held);
+                for (tp, next) in resume.positions.iter() {
+                    tracing::info!(partition = %tp, position = next.0, "go on");
+                }
+                return Ok(resume.positions);
+            }
+            tracing::warn!("another process of this pipeline wrote while we took over: looking again");
+        }
+        Err(Stop::Failed(PipelineError::Invalid(format!(
+            "another process keeps writing as this pipeline to {}: stop it, or give one of them another `pipeline` name",
+            partitions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        ))))
+    }
+
+    fn resolve_unknown(&mut self, resume: &mut recover::Resume) -> Result<(), Stop> {
+        if resume.unknown.is_empty() {
+            return Ok(());
+        }
+        // A partition that was added to a topic that we read already starts at its beginning, whatever the configured start:
+        // what was produced before we noticed it is ours, too.
+        let known = |tp: &TopicPartition| {
+            let ours = self.owned.iter().chain(resume.positions.iter().map(|(tp, _)| tp));
+            ours.into_iter().any(|other| other.topic == tp.topic)
+        };
+        let (added, new): (Vec<_>, Vec<_>) = resume.unknown.iter().map(|(tp, _)| tp.clone()).partition(known);
+        let mut start = self.source.resolve(&new, self.start)?;
+        for (tp, next) in self.source.resolve(&added, StartAt::Earliest)?.iter() {
+            start.set(tp.clone(), next);
+        }
+        for (tp, held) in &resume.unknown {
+            let resolved = start.get(tp).unwrap_or(NextOffset(0));
+            start.set(tp.clone(), held.map_or(resolved, |held| held.min(resolved)));
+        }
+        self.journal.start(&start)?;
+        for (tp, next) in start.iter() {
+            resume.positions.set(tp.clone(), next);
+        }
+        Ok(())
+    }
+
+    /// Gives partitions back: everything of them that is on its way is committed first.
+    fn give_back(&mut self, partitions: &[TopicPartition], filling: &mut Filling) -> Result<(), Stop> {
+        let (reply, answer) = bounded(1);
+        self.steps.send(Step::Drain { reply }).map_err(|_| Gone)?;
+        answer.recv().map_err(|_| Gone)?;
+        self.owned.retain(|tp| !partitions.contains(tp));
+        filling.delta = filling.delta.iter().filter(|(tp, _)| !partitions.contains(tp)).map(|(tp, r)| (tp.clone(), r)).collect();
+        let mut watermarks = self.watermarks.lock().unwrap_or_else(PoisonError::into_inner);
+        partitions.iter().for_each(|tp| watermarks.revoke(tp));
+        drop(watermarks);
+        self.source.release(partitions)?;
+        Ok(())
+    }
+
+    fn watermark(&self) -> Option<i64> {
+        self.watermarks.lock().unwrap_or_else(PoisonError::into_inner).combined(now_us())
+    }
+
+    fn note(&mut self, report: Report) -> Result<(), Stop> {
+        let Report::Committed(plan) = report;
+        // Batches commit in order; one that came before the anchor had a table was not reported by itself.
+        let done = |other: &CheckpointId| *other <= plan.checkpoint;
+        let upto: Vec<_> = self.journal.remembered().plans.iter().map(|p| p.checkpoint).filter(done).collect();
+        for checkpoint in upto {
+            self.journal.done(checkpoint)?;
+        }
+        self.source.report(&plan.delta.ends());
+        Ok(())
+    }
+}
+
+/// Extends ranges: those of one partition follow each other.
+fn merge(into: &mut PositionDelta, more: &PositionDelta) {
+    for (tp, range) in more.iter() {
+        let start = into.get(tp).map_or(range.start, |before| before.start);
+        into.set(tp.clone(), OffsetRange { start, end: range.end });
+    }
+}
+
+/// Ranges for people.
+pub(crate) fn ranges(delta: &PositionDelta) -> String {
+    delta.iter().map(|(tp, range)| format!("{tp} {range}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Microseconds since 1970.
+pub(crate) fn now_us() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}

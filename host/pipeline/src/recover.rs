@@ -1,0 +1,133 @@
+//! Where to go on: from what the sinks and the journal say to a decision. Pure.
+
+use lakemill_model::{
+    CheckpointId, Epoch, Epochs, NextOffset, Positions, SinkPositions, TopicPartition,
+};
+use lakemill_state::{Plan, Remembered};
+
+/// Where partitions go on that were just taken.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Resume {
+    /// Go on here.
+    pub positions: Positions,
+    /// Nothing and nobody knows these: they go on at the configured start, but not after the offset named.
+    pub unknown: Vec<(TopicPartition, Option<NextOffset>)>,
+    /// The epoch to take the partitions under.
+    pub epochs: Epochs,
+}
+
+/// Decides where partitions go on.
+///
+/// | known                      | goes on at                                         |
+/// |----------------------------|----------------------------------------------------|
+/// | a `done` in some sink      | the largest                                        |
+/// | else the journal's start   | there                                              |
+/// | else                       | the configured start or the smallest `held`, whichever is earlier |
+///
+/// Rows between that and a sink's `held` are not written to that sink again.
+pub(crate) fn resume(assigned: &[TopicPartition], sinks: &[SinkPositions], journal: &Remembered) -> Resume {
+    let mut resume = Resume::default();
+    for tp in assigned {
+        let done = sinks.iter().filter_map(|sink| sink.done.get(tp)).max();
+        match done.or_else(|| journal.start.get(tp)) {
+            Some(next) => resume.positions.set(tp.clone(), next),
+            None => {
+                let held = sinks.iter().filter_map(|sink| sink.held.get(tp)).min();
+                resume.unknown.push((tp.clone(), held));
+            }
+        }
+        let last = sinks.iter().filter_map(|sink| sink.epochs.get(tp)).max().unwrap_or_default();
+        resume.epochs.set(tp.clone(), Epoch(last.0 + 1));
+    }
+    resume
+}
+
+/// What becomes of the journal's unfinished plans when partitions go on at `positions`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Replay {
+    /// To be done again as they were, in this order.
+    pub plans: Vec<Plan>,
+    /// To be forgotten: their rows are in the sinks, or will come in other batches.
+    pub void: Vec<CheckpointId>,
+}
+
+/// Decides which plans are replayed: those whose steps begin exactly where all their partitions stand when
+/// it is their turn.
+pub(crate) fn replay(plans: &[Plan], positions: &Positions) -> Replay {
+    let (mut replay, mut at) = (Replay::default(), positions.clone());
+    for plan in plans {
+        let begins_here = plan.delta.iter().all(|(tp, range)| at.get(tp) == Some(range.start));
+        if begins_here && !plan.delta.is_empty() {
+            at.advance(&plan.delta);
+            replay.plans.push(plan.clone());
+        } else {
+            replay.void.push(plan.checkpoint);
+        }
+    }
+    replay
+}
+
+#[cfg(test)]
+mod tests {
+    use lakemill_model::{OffsetRange, PositionDelta};
+
+    use super::*;
+
+    fn tp(n: i32) -> TopicPartition {
+        TopicPartition::new("t", n)
+    }
+
+    fn at(list: &[(i32, i64)]) -> Positions {
+        list.iter().map(|&(p, next)| (tp(p), NextOffset(next))).collect()
+    }
+
+    fn sink(held: &[(i32, i64)], done: &[(i32, i64)], epoch: i64) -> SinkPositions {
+        SinkPositions { held: at(held), done: at(done), epochs: [(tp(0), Epoch(epoch))].into_iter().collect() }
+    }
+
+    fn plan(id: u64, ranges: &[(i32, i64, i64)]) -> Plan {
+        let delta: PositionDelta = ranges
+            .iter()
+            .map(|&(p, a, b)| (tp(p), OffsetRange { start: NextOffset(a), end: NextOffset(b) }))
+            .collect();
+        Plan { checkpoint: CheckpointId(id), delta, now_us: 0, watermark_us: None, digests: vec![] }
+    }
+
+    #[test]
+    fn the_largest_done_counts_however_far_sinks_lag_or_lead() {
+        let sinks = [sink(&[(0, 10)], &[(0, 40)], 3), sink(&[(0, 70)], &[(0, 60)], 4), sink(&[], &[], 0)];
+        let journal = Remembered { start: at(&[(0, 5)]), ..Remembered::default() };
+        let resume = resume(&[tp(0)], &sinks, &journal);
+        assert_eq!(resume.positions, at(&[(0, 60)]));
+        assert_eq!(resume.epochs.get(&tp(0)), Some(Epoch(5)));
+    }
+
+    #[test]
+    fn without_done_the_journal_knows_the_start() {
+        let journal = Remembered { start: at(&[(0, 5)]), ..Remembered::default() };
+        let resume = resume(&[tp(0), tp(1)], &[sink(&[(0, 70)], &[], 1)], &journal);
+        assert_eq!(resume.positions, at(&[(0, 5)]));
+        assert_eq!(resume.unknown, [(tp(1), None)]);
+        assert_eq!(resume.epochs.get(&tp(1)), Some(Epoch(1)));
+    }
+
+    #[test]
+    fn without_a_journal_the_start_is_not_after_what_a_sink_holds() {
+        let resume = resume(&[tp(0)], &[sink(&[(0, 70)], &[], 1), sink(&[(0, 30)], &[], 1)], &Remembered::default());
+        assert_eq!(resume.unknown, [(tp(0), Some(NextOffset(30)))]);
+    }
+
+    #[test]
+    fn plans_are_replayed_as_a_chain_and_others_are_void() {
+        let plans = [
+            plan(1, &[(0, 0, 10)]),
+            plan(2, &[(0, 10, 20), (1, 0, 5)]),
+            plan(3, &[(0, 20, 30)]),
+            plan(4, &[(2, 0, 9)]),
+        ];
+        let replay = replay(&plans, &at(&[(0, 10), (1, 0)]));
+        let ids: Vec<_> = replay.plans.iter().map(|p| p.checkpoint.0).collect();
+        assert_eq!(ids, [2, 3]);
+        assert_eq!(replay.void, [CheckpointId(1), CheckpointId(4)]);
+    }
+}

@@ -1,0 +1,89 @@
+use super::*;
+
+const SMALL: &str = "\
+pipeline: orders
+source:
+  kafka: { brokers: 'localhost:9092', topics: [shop.public.orders] }
+transforms:
+  - component: ./clean.wasm
+sinks:
+  orders: { delta: { path: ./lake/orders } }
+";
+
+fn refused(text: &str) -> String {
+    parse("p.yaml", text).expect_err("must be refused").to_string()
+}
+
+#[test]
+fn a_small_file_has_the_documented_defaults() {
+    let spec = parse("p.yaml", SMALL).expect("is fine");
+    assert_eq!((spec.batch.rows_max, spec.batch.bytes_max.0, spec.batch.latency_ms_max), (100_000, 32 << 20, 200));
+    assert_eq!(spec.transforms[0].grants, [written::Grant::Config, written::Grant::Log]);
+    let kafka = spec.source.kafka.expect("kafka");
+    assert_eq!((kafka.start, kafka.on_data_loss), (written::Start::Earliest, written::OnDataLoss::Fail));
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_place_and_suggestion() {
+    let text = SMALL.replace("topics:", "topcis:");
+    assert_eq!(
+        refused(&text),
+        "p.yaml:3:39: unknown key `topcis`: did you mean `topics`? \
+         Known here: brokers, topics, start, on_data_loss, group, properties"
+    );
+    assert!(refused(&(SMALL.to_owned() + "nonsense: 1\n")).starts_with("p.yaml:8:1: unknown key `nonsense`. Known here: "));
+}
+
+#[test]
+fn values_are_refused_where_they_stand() {
+    let with = |more: &str| refused(&(SMALL.to_owned() + more));
+    assert_eq!(
+        with("watermark: { delay: soon }\n"),
+        "p.yaml:8:21: `soon` is not a time span: write 200ms, 10s, 5m or 1h"
+    );
+    assert!(with("batch: { bytes_max: lots }\n").starts_with("p.yaml:8:21: `lots` is not a size"));
+    assert!(with("batch: { rows_max: 0 }\n").contains("`batch.rows_max` is 0: it must be from 1 to 1000000"));
+    let start = SMALL.replace("topics:", "start: { timestamp: yesterday }, topics:");
+    assert!(refused(&start).contains("`yesterday` is not a time"), "{}", refused(&start));
+    let compressed = SMALL.replace("./lake/orders }", "./lake/orders, compression: zst }");
+    assert!(refused(&compressed).contains("unknown choice `zst`: did you mean `zstd`?"), "{}", refused(&compressed));
+}
+
+#[test]
+fn contradictions_are_refused() {
+    let twice = SMALL.to_owned() + "dead_letters: { delta: { path: lake/orders } }\n";
+    assert!(refused(&twice).contains("have the same path"), "{}", refused(&twice));
+    let both = SMALL.replace("  kafka:", "  files: { paths: [a.jsonl] }\n  kafka:");
+    assert!(refused(&both).contains("exactly one of `kafka` and `files`"));
+    let neither = SMALL.replace("{ delta: { path: ./lake/orders } }", "{}");
+    assert!(refused(&neither).contains("exactly one of `delta`, `parquet` and `console`"));
+    let named = SMALL.replace("pipeline: orders", "pipeline: Orders!");
+    assert!(refused(&named).contains("`Orders!` must be 1 to 64"));
+}
+
+#[test]
+fn broken_yaml_says_where() {
+    let error = parse("p.yaml", "pipeline: [a\nsource: }").expect_err("broken");
+    assert!(error.place.is_some(), "{error}");
+}
+
+#[test]
+fn secrets_come_from_files_and_the_environment_only() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("pw"), "s3cret\n").expect("writes");
+    let resolve = |text: &str| units::Template(text.into()).resolve(folder.path());
+    assert_eq!(resolve("a-${file:pw}-b"), Ok("a-s3cret-b".into()));
+    assert_eq!(resolve("plain"), Ok("plain".into()));
+    assert!(resolve("${env:LAKEMILL_SURELY_NOT_SET}").expect_err("unset").contains("is not set"));
+    assert!(resolve("${nope}").expect_err("unknown").contains("names nothing"));
+    assert!(resolve("${file:pw").expect_err("open").contains("without its"));
+}
+
+#[test]
+fn the_json_schema_knows_every_key() {
+    let schema: serde_json::Value = serde_json::from_str(&json_schema()).expect("JSON");
+    for key in ["pipeline", "source", "batch", "watermark", "state", "transforms", "sinks", "dead_letters", "late"] {
+        assert!(schema["properties"][key].is_object(), "{key}");
+    }
+    assert_eq!(schema["additionalProperties"], serde_json::Value::Bool(false));
+}
