@@ -6,6 +6,7 @@ use std::fmt;
 use lakemill_model::TransformError;
 use sha2::{Digest, Sha256};
 
+use crate::scan::{Interfaces, scan};
 use crate::text::excerpt;
 
 /// What can be run.
@@ -44,6 +45,23 @@ pub(crate) fn kind(bytes: &[u8]) -> Result<Kind, TransformError> {
         [b'\0', b'a', b's', b'm', 0x01, 0, 0, 0, ..] => Ok(Kind::Module),
         [b'\0', b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(Kind::Component),
         _ => Err(TransformError::Refused(format!("not a WebAssembly component: {}", what_else(bytes)))),
+    }
+}
+
+/// A file before it is compiled: known for what it is, and in bounds.
+pub(crate) struct Prepared<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) digest: String,
+    pub(crate) interfaces: Interfaces,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl<'a> Prepared<'a> {
+    /// # Errors
+    /// If it is nothing that can be run, or out of bounds.
+    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, TransformError> {
+        let kind = kind(bytes)?;
+        Ok(Self { kind, digest: digest(bytes), interfaces: scan(bytes)?, bytes })
     }
 }
 

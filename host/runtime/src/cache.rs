@@ -16,6 +16,7 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 
 use crate::artifact::hex;
+use crate::componentize::CONTRACT;
 
 /// The first bytes of every file: what it is, and the version of its layout.
 const MAGIC: &[u8; 8] = b"lakemc\x00\x01";
@@ -118,11 +119,12 @@ impl CodeCache {
     }
 }
 
-/// The name of a component's machine code: its digest, and all that the code depends on beside it (version and
-/// settings of wasmtime, features of the processor).
+/// The name of a component's machine code: its digest, and all that the code depends on beside it (the contract,
+/// version and settings of wasmtime, features of the processor).
 pub(crate) fn name(digest: &str, engine: &wasmtime::Engine) -> String {
     let mut hasher = ShaHasher(Sha256::new());
     engine.precompile_compatibility_hash().hash(&mut hasher);
+    (CONTRACT, env!("CARGO_PKG_VERSION")).hash(&mut hasher);
     format!("{digest}-{}", &hex(&hasher.0.finalize())[..16])
 }
 

@@ -1,19 +1,28 @@
-//! From a component to machine code. The one place where a compiler sees a guest's bytes, so that it can move into a
-//! process that may be killed.
+//! From a file to machine code. The one place where an encoder and a compiler see a guest's bytes, so that it can move
+//! into a process that may be killed.
+
+use std::borrow::Cow;
 
 use lakemill_model::TransformError;
 use wasmtime::component::Component;
 
+use crate::artifact::{Kind, Prepared};
+use crate::componentize::componentize;
 use crate::engine::Engine;
 
-/// The machine code of a component that [`crate::scan`] has let through.
+/// The machine code of a file. Everything that an encoder or a compiler does with a guest's bytes is done in here, and
+/// nothing goes in or out but bytes and names.
 ///
 /// # Errors
-/// If it is not valid, or uses what is switched off.
-pub(crate) fn compile(engine: &Engine, component: &[u8]) -> Result<Vec<u8>, TransformError> {
+/// If it does not fit the contract, is not valid, or uses what is switched off.
+pub(crate) fn compile(engine: &Engine, file: &Prepared<'_>) -> Result<Vec<u8>, TransformError> {
+    let component = match file.kind {
+        Kind::Component => Cow::Borrowed(file.bytes),
+        Kind::Module => Cow::Owned(componentize(file.bytes, &file.interfaces)?),
+    };
     engine
         .wasmtime()
-        .precompile_component(component)
+        .precompile_component(&component)
         .map_err(|wrong| TransformError::Refused(format!("the component does not compile: {wrong:#}")))
 }
 

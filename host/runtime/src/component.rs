@@ -1,6 +1,5 @@
 //! A loaded component: checked, compiled, described; then called by any number of threads at once.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,17 +7,15 @@ use std::time::{Duration, Instant};
 use lakemill_model::{Answer, BatchClock, ChangeBatch, Description, Transform, TransformError};
 use wasmtime::component::{Component, HasSelf, Linker, Resource};
 
-use crate::artifact::{self, Kind};
+use crate::artifact::{Kind, Prepared};
 use crate::bindings::{TransformPre, config, log};
 use crate::cache::{self, CodeCache};
 use crate::call::{Call, Caller};
 use crate::compile::{compile, link};
-use crate::componentize::componentize;
 use crate::engine::Engine;
 use crate::grants::{Grant, check_interfaces};
 use crate::limits::{Limits, bytes as show};
 use crate::reads::ReadSet;
-use crate::scan::{Interfaces, scan};
 use crate::text::{cut, one_line};
 use crate::{answer, batch, describe};
 
@@ -136,7 +133,7 @@ impl Engine {
             return Ok((link(self, &code)?, None));
         }
         let start = Instant::now();
-        let code = compile(self, &prepared.component()?)?;
+        let code = compile(self, prepared)?;
         let took = start.elapsed();
         if let Some(cache) = cache {
             warned("write", &name, cache.put(&name, &code));
@@ -159,30 +156,6 @@ impl Engine {
             ))
         })?;
         Ok(Caller { engine: self.clone(), name, limits, config, component })
-    }
-}
-
-/// A file before it is compiled.
-pub(crate) struct Prepared<'a> {
-    pub(crate) kind: Kind,
-    pub(crate) digest: String,
-    pub(crate) interfaces: Interfaces,
-    bytes: &'a [u8],
-}
-
-impl<'a> Prepared<'a> {
-    /// # Errors
-    /// If it is no component, nor can be made one, or is out of bounds.
-    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, TransformError> {
-        let kind = artifact::kind(bytes)?;
-        Ok(Self { kind, digest: artifact::digest(bytes), interfaces: scan(bytes)?, bytes })
-    }
-
-    fn component(&self) -> Result<Cow<'a, [u8]>, TransformError> {
-        Ok(match self.kind {
-            Kind::Component => Cow::Borrowed(self.bytes),
-            Kind::Module => Cow::Owned(componentize(self.bytes, &self.interfaces)?),
-        })
     }
 }
 

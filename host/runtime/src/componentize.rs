@@ -14,7 +14,7 @@ use crate::artifact::broken;
 use crate::scan::Interfaces;
 
 /// The contract, version 0.1.0.
-const CONTRACT: &str = include_str!("../../../wit/types.wit");
+pub(crate) const CONTRACT: &str = include_str!("../../../wit/types.wit");
 const VERSION: &str = "@0.1.0;";
 const WORLD: &str = "transform";
 

@@ -2,8 +2,8 @@
 
 use lakemill_model::{Description, TransformError};
 
-use crate::artifact::Kind;
-use crate::component::{Prepared, described};
+use crate::artifact::{Kind, Prepared};
+use crate::component::described;
 use crate::engine::{Engine, EngineOptions};
 use crate::grants::{Grant, Import, check_interfaces, import};
 use crate::limits::Limits;
