@@ -37,7 +37,7 @@ fn stops_in_the_second_batch(mode: &str, words: &[&str]) -> Result<()> {
     let mut pipeline = pipeline(mode)?;
     pipeline.spec["transforms"][0]["config"]["at"] = json!(150);
     let stopped = pipeline.run()?;
-    let all = [&["hostile.wasm"], words].concat();
+    let all = [&["component hostile", "batch 2", "100..200"], words].concat();
     stopped.expect(1, &all).with_context(|| format!("mode {mode}"))?;
     expect_numbers(&pipeline, 100).with_context(|| format!("mode {mode}: the last commit"))?;
     ensure!(!pipeline.path("_dead").join("_delta_log").exists() || pipeline.table("_dead")?.rows.is_empty(), "{mode}");
@@ -109,7 +109,7 @@ fn describes_what_cannot_be() -> Result<()> {
     for (mode, word) in [
         ("describe_error", "the config has no taste"),
         ("describe_trap", "trap"),
-        ("describe_loop", "describe"),
+        ("describe_loop", "500 ms"),
         ("no_outputs", "output"),
         ("twin_outputs", "out"),
         ("output_name", "../../etc"),
@@ -121,7 +121,7 @@ fn describes_what_cannot_be() -> Result<()> {
         ("long_name", "name"),
     ] {
         let stopped = pipeline(mode)?.run()?;
-        stopped.expect(2, &["hostile.wasm", word]).with_context(|| format!("mode {mode}"))?;
+        stopped.expect(2, &["hostile", word]).with_context(|| format!("mode {mode}"))?;
     }
     Ok(())
 }

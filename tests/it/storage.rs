@@ -39,7 +39,9 @@ fn a_table_with_another_schema_is_refused() -> Result<()> {
     python(code, &[&pipeline.path(FLATTEN.1)])?;
     pipeline.run()?.expect(2, &["changes", "after_id"])?;
     let table = pipeline.table(FLATTEN.1)?;
-    ensure!(table.rows.len() == 1 && table.version == 0, "the table of another was touched");
+    // The columns are known with the first batch only: taking possession may have been a commit without rows.
+    ensure!(table.rows.len() == 1 && table.version <= 1, "the table of another was touched: version {}", table.version);
+    ensure!(table.types.keys().eq(["after_id", "mine"]), "{:?}", table.types);
     Ok(())
 }
 
