@@ -11,6 +11,7 @@ pub mod error;
 pub mod op;
 pub mod position;
 pub mod record;
+pub mod row;
 pub mod schema;
 pub mod sink;
 pub mod source;
@@ -26,6 +27,7 @@ pub use position::{
     CheckpointId, Epoch, Epochs, NextOffset, OffsetRange, PositionDelta, Positions, TopicPartition,
 };
 pub use record::{RawBatch, RawRecord, RecordRef};
+pub use row::RowSource;
 pub use schema::{DataType, Field, RowSchema, TableSchema};
 pub use sink::{OutputRows, Payload, Sink, Stage, Staged, StagedFile};
 pub use source::{BatchLimits, Polled, Source, StartAt};

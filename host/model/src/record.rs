@@ -79,6 +79,13 @@ impl RawBatch {
         });
     }
 
+    /// Empties the batch and keeps its memory for the next one.
+    pub fn clear(&mut self) {
+        self.topics.clear();
+        self.records.clear();
+        self.arena.clear();
+    }
+
     fn topic_index(&mut self, topic: &str) -> u16 {
         if let Some(last) = self.records.last()
             && &*self.topics[usize::from(last.topic)] == topic

@@ -31,8 +31,7 @@ pub enum StartAt {
 /// What a source has to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Polled {
-    /// Records came, or the time is over: the batch holds what there was. The ranges of all partitions that moved since
-    /// the batch began, gaps after their last record included.
+    /// The time is over, or, before that, the batch is full: the next record would not fit.
     Records,
     /// These partitions are ours now. The source delivers nothing of them before [`Source::start`].
     Assigned(Vec<TopicPartition>),

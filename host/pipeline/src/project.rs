@@ -2,10 +2,10 @@
 //! number. Pure.
 
 use arrow_array::builder::StringBuilder;
-use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array, new_null_array};
+use arrow_array::{ArrayRef, RecordBatch, UInt32Array, new_null_array};
 use arrow_schema::ArrowError;
-use arrow_select::{interleave::interleave, take::take};
-use lakemill_model::{Cells, ChangeBatch, Emission, ImageData, Op, OutputRows};
+use arrow_select::take::take;
+use lakemill_model::{Cells, ChangeBatch, Emission, ImageData, Op, OutputRows, RowSource};
 
 use crate::outputs::{OutputPlan, Recipe};
 
@@ -44,8 +44,8 @@ struct Gather<'a> {
     /// True if the output rows are the input rows, all of them, in order.
     identity: bool,
     ops: Vec<Op>,
-    /// For every output row where its `row` image is: 0 after, 1 before, 2 neither; `None` if all are in `after`.
-    row_image: Option<Vec<(usize, usize)>>,
+    /// Where the `row` images of the output rows are.
+    row: RowSource,
 }
 
 impl<'a> Gather<'a> {
@@ -61,9 +61,9 @@ impl<'a> Gather<'a> {
             (None, _) => rows.iter().map(|&row| batch.envelope.ops[row as usize]).collect(),
         };
         let identity = rows.len() == batch.len() && rows.iter().enumerate().all(|(n, &row)| n == row as usize);
-        let row_image = row_image(batch, &rows);
+        let row = RowSource::of_rows(batch, rows.iter().map(|&row| row as usize));
         let keep = keep.map(|keep| UInt32Array::from(keep.to_vec()));
-        Self { batch, emission, keep, rows: rows.into(), identity, ops, row_image }
+        Self { batch, emission, keep, rows: rows.into(), identity, ops, row }
     }
 
     fn column(&self, recipe: Recipe, field: &lakemill_model::Field) -> Result<(ArrayRef, Option<Mask>), ArrowError> {
@@ -95,41 +95,18 @@ impl<'a> Gather<'a> {
     }
 
     fn row(&self, n: usize, field: &lakemill_model::Field) -> Result<(ArrayRef, Option<Mask>), ArrowError> {
-        let Some(places) = &self.row_image else {
-            return self.copied(&self.batch.after, n, field);
-        };
-        let nothing = || Cells { array: new_null_array(&field.data_type.to_arrow(), self.batch.len()), unchanged: None };
-        let of = |image: &ImageData| image.columns[n].clone().unwrap_or_else(nothing);
-        let name = &self.batch.schema.row[n].name;
-        let key = self.batch.schema.key_index(name).and_then(|k| self.batch.key.columns[k].clone());
-        // A key column of another type than the row's column is not the same thing: rather nothing than a guess.
-        let key = key.filter(|cells| cells.array.data_type() == &field.data_type.to_arrow()).unwrap_or_else(nothing);
-        let sources = [of(&self.batch.after), of(&self.batch.before), key];
-        let array = interleave(&sources.each_ref().map(|cells| &*cells.array as &dyn Array), places)?;
-        let any = sources.iter().any(|cells| cells.unchanged.is_some());
-        let is_unchanged = |&(source, row): &(usize, usize)| {
-            sources[source].unchanged.as_ref().is_some_and(|bits| bits.value(row))
-        };
-        Ok((array, any.then(|| places.iter().map(is_unchanged).collect())))
+        match &self.row {
+            RowSource::After => self.copied(&self.batch.after, n, field),
+            RowSource::Before => self.copied(&self.batch.before, n, field),
+            RowSource::Mixed(_) => {
+                let Some(cells) = self.row.cells(self.batch, n)? else {
+                    return Ok((new_null_array(&field.data_type.to_arrow(), self.rows.len()), None));
+                };
+                let mask = mask(&cells, 0..cells.array.len());
+                Ok((cells.array, mask))
+            }
+        }
     }
-}
-
-/// Where the `row` image of each of `rows` is (wit/types.wit, `image.row`).
-fn row_image(batch: &ChangeBatch, rows: &[u32]) -> Option<Vec<(usize, usize)>> {
-    let has = |image: &ImageData, row: usize| image.present.as_ref().is_none_or(|bits| bits.value(row));
-    let place = |&row: &u32| {
-        let row = row as usize;
-        let wants_before = batch.envelope.ops[row] == Op::Delete;
-        let source = match (has(&batch.before, row), has(&batch.after, row)) {
-            (true, true) => usize::from(wants_before),
-            (false, true) => 0,
-            (true, false) => 1,
-            (false, false) => 2,
-        };
-        (source, row)
-    };
-    let places: Vec<_> = rows.iter().map(place).collect();
-    places.iter().any(|(source, _)| *source != 0).then_some(places)
 }
 
 fn taken(cells: &Cells, rows: &UInt32Array, identity: bool) -> Result<(ArrayRef, Option<Mask>), ArrowError> {

@@ -65,6 +65,8 @@ pub(crate) struct Reader<'a> {
     pub steps: Sender<Step>,
     pub jobs: Sender<Job>,
     pub reports: Receiver<Report>,
+    /// Batches whose memory may be used again.
+    pub emptied: Receiver<RawBatch>,
     pub stop: &'a AtomicBool,
     pub progress: &'a Progress,
     /// Workers add the event times that they see; a plan takes the watermark as it is by then.
@@ -117,8 +119,9 @@ impl Reader<'_> {
                 filling.since.get_or_insert(polled_at);
             }
             match polled {
+                // Before its time: nothing more fits.
                 Polled::Records => {
-                    if self.is_full(&filling) {
+                    if self.is_full(&filling) || Instant::now() < until {
                         self.send(&mut filling)?;
                     }
                 }
@@ -152,6 +155,10 @@ impl Reader<'_> {
             return Ok(());
         }
         let Filling { raw, delta, .. } = std::mem::take(filling);
+        if let Ok(mut emptied) = self.emptied.try_recv() {
+            emptied.clear();
+            filling.raw = emptied;
+        }
         let checkpoint = CheckpointId(self.journal.remembered().last + 1);
         let watermark_us = self.watermark();
         let plan = Plan { checkpoint, delta, now_us: now_us(), watermark_us, digests: self.digests.clone() };

@@ -68,6 +68,7 @@ impl Assembly {
         let (steps_in, steps) = bounded(self.workers);
         let (jobs_in, jobs) = bounded(self.workers);
         let (reports_in, reports) = unbounded();
+        let (emptied_in, emptied) = bounded(self.workers);
         let watermarks = &workshop.watermarks.clone();
         let reader = Reader {
             source: self.source,
@@ -78,6 +79,7 @@ impl Assembly {
             steps: steps_in,
             jobs: jobs_in,
             reports,
+            emptied,
             stop,
             progress,
             watermarks,
@@ -88,8 +90,8 @@ impl Assembly {
         let result = std::thread::scope(|scope| {
             spawn(scope, "reader", move || reader.run());
             for _ in 0..self.workers {
-                let (workshop, jobs) = (&workshop, jobs.clone());
-                spawn(scope, "worker", move || workshop.work(&jobs));
+                let (workshop, jobs, emptied) = (&workshop, jobs.clone(), emptied_in.clone());
+                spawn(scope, "worker", move || workshop.work(&jobs, &emptied));
             }
             drop(jobs);
             let result = committer.run(&steps);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use arrow_select::concat::concat_batches;
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use lakemill_decode::{Decoded, Decoder};
 use lakemill_model::{
     Answer, BatchClock, ChangeBatch, NextOffset, OutputRows, Positions, RawBatch, RowSchema, Stage, TopicPartition, Transform,
@@ -66,14 +66,17 @@ struct Bench<'a> {
 }
 
 impl Workshop {
-    /// Prepares batches until there are no more.
-    pub fn work(&self, jobs: &Receiver<Job>) {
+    /// Prepares batches until there are no more. What they were read into goes back to be filled again: fresh memory costs
+    /// a page fault per 4 KiB.
+    pub fn work(&self, jobs: &Receiver<Job>, emptied: &Sender<RawBatch>) {
         while let Ok(job) = jobs.recv() {
             let prepared = self.prepare(&job);
             // A committer that is gone has its own reason.
             if job.prepared.send(prepared).is_err() {
                 return;
             }
+            // One more than the reader can use is given back to the system.
+            drop(emptied.try_send(job.raw));
         }
     }
 

@@ -4,7 +4,7 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use lakemill_model::{BatchClock, Cells, ChangeBatch, EnvelopeColumn, Field, Image, ImageData};
+use lakemill_model::{BatchClock, Cells, ChangeBatch, EnvelopeColumn, Field, Image, ImageData, RowSource};
 use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime::{Result, StoreContextMut};
 
@@ -13,7 +13,6 @@ use crate::call::Call;
 use crate::column::{self, Column, bitmap};
 use crate::list::List;
 use crate::reads::ReadSet;
-use crate::row::RowSource;
 
 /// One call's input. The batch is shared, never copied.
 pub struct BatchView {

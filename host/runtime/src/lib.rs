@@ -34,7 +34,6 @@ mod list;
 mod log;
 mod meter;
 mod reads;
-mod row;
 mod scan;
 mod text;
 mod ticker;

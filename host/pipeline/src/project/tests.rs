@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use arrow_array::{BinaryArray, Int64Array, StringArray, cast::AsArray, types::Int64Type};
+use arrow_array::{Array, BinaryArray, Int64Array, StringArray, cast::AsArray, types::Int64Type};
 use arrow_buffer::BooleanBuffer;
 use lakemill_model::{DataType, Envelope, Field, Image, OutputColumn, OutputSpec, RowSchema};
 

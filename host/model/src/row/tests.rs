@@ -2,7 +2,7 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::{BinaryArray, Int64Array, types};
-use lakemill_model::{DataType, Envelope, Field, RowSchema};
+use crate::{DataType, Envelope, Field, RowSchema};
 use std::sync::Arc;
 
 use super::*;

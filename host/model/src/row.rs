@@ -4,10 +4,11 @@ use arrow_array::{Array, ArrayRef, new_null_array};
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::ArrowError;
 use arrow_select::interleave::interleave;
-use lakemill_model::{Cells, ChangeBatch, ImageData, Op};
+use crate::{Cells, ChangeBatch, ImageData, Op};
 
 /// Where the cells of each row come from.
-pub(crate) enum RowSource {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowSource {
     /// All from `after`: nothing is copied.
     After,
     /// All from `before`.
@@ -21,17 +22,26 @@ const BEFORE: usize = 1;
 const KEY: usize = 2;
 
 impl RowSource {
-    pub(crate) fn of(batch: &ChangeBatch) -> Self {
-        let place = |(row, op): (usize, &Op)| {
+    /// Of all rows, in order.
+    pub fn of(batch: &ChangeBatch) -> Self {
+        Self::of_rows(batch, 0..batch.len())
+    }
+
+    /// Of these rows, in this order.
+    ///
+    /// # Panics
+    /// If a row is not one of the batch's.
+    pub fn of_rows(batch: &ChangeBatch, rows: impl Iterator<Item = usize>) -> Self {
+        let place = |row: usize| {
             let source = match (has(&batch.before, row), has(&batch.after, row)) {
-                (true, true) if *op == Op::Delete => BEFORE,
+                (true, true) if batch.envelope.ops[row] == Op::Delete => BEFORE,
                 (_, true) => AFTER,
                 (true, false) => BEFORE,
                 (false, false) => KEY,
             };
             (source, row)
         };
-        let places: Vec<_> = batch.envelope.ops.iter().enumerate().map(place).collect();
+        let places: Vec<_> = rows.map(place).collect();
         let all = |wanted| places.iter().all(|(source, _)| *source == wanted);
         if all(AFTER) {
             RowSource::After
@@ -42,8 +52,12 @@ impl RowSource {
         }
     }
 
-    /// The cells of the row column at `index`; `None` if the host did not decode it.
-    pub(crate) fn cells(&self, batch: &ChangeBatch, index: usize) -> Result<Option<Cells>, ArrowError> {
+    /// The cells of the row column at `index`, of the rows that this was made of; where they are all of one image, the
+    /// cells of all rows of that image. `None` if the host did not decode it.
+    ///
+    /// # Errors
+    /// If the images have columns of different types, which would be a defect of the decoder.
+    pub fn cells(&self, batch: &ChangeBatch, index: usize) -> Result<Option<Cells>, ArrowError> {
         let (after, before) = (&batch.after.columns[index], &batch.before.columns[index]);
         let places = match self {
             RowSource::After => return Ok(after.clone()),
@@ -63,8 +77,8 @@ impl RowSource {
         Ok(Some(Cells { array, unchanged: any.then(|| places.iter().map(is_unchanged).collect()) }))
     }
 
-    /// Which rows have the image at all.
-    pub(crate) fn presence(batch: &ChangeBatch) -> Option<BooleanBuffer> {
+    /// Which rows have the image at all; `None`: all of them.
+    pub fn presence(batch: &ChangeBatch) -> Option<BooleanBuffer> {
         let key_counts = !batch.schema.key.is_empty();
         let present = |row| has(&batch.after, row) || has(&batch.before, row) || (key_counts && has(&batch.key, row));
         let bits = BooleanBuffer::collect_bool(batch.len(), present);
