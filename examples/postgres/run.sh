@@ -92,6 +92,6 @@ say "all changes are in Kafka: $(scripts/kafka.sh count "$dir/kafka" shop.public
 kill "$pid"
 wait "$pid" || { cat "$dir/lakemill.log" >&2; exit 1; }
 pid=
-"$lakemill" run "$dir/pipeline.yaml" --until-caught-up --json | tee -a "$dir/lakemill.json"
+"$lakemill" run "$dir/pipeline.yaml" --until-caught-up 2>>"$dir/lakemill.log"
 target/tools/venv/bin/python "$here/show.py" "$dir/lake/bronze"
 say "the table: $dir/lake/bronze"

@@ -122,8 +122,9 @@ fn the_example_ends_with_what_the_database_holds() -> Result<()> {
 #[test]
 fn random_changes_fold_to_the_database() -> Result<()> {
     let seed = fastrand::u64(..);
-    let (dir, _) = example("random", Some(&random::changes(seed, 2_000)))?;
+    let (dir, _) = example("random", Some(&random::changes(seed, 4_000)))?;
     let table = Table::read(&dir.join("lake/bronze"))?;
-    ensure!(table.rows.len() > 2_000, "{} rows", table.rows.len());
+    ensure!(table.rows.len() > 2_000, "seed {seed}: {} rows", table.rows.len());
+    ensure!(table.counts("_unchanged")?.len() > 1, "seed {seed}: no cell was left out as unchanged");
     expect_same(&dir, &table).with_context(|| format!("seed {seed}"))
 }

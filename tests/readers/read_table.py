@@ -5,7 +5,7 @@ usage: read_table.py TABLE [--rows FILE]
 Prints one JSON object: `rows`, `version`, `types` (column -> type), `columns` (column -> checksum), `table` (a checksum
 of whole rows) as delta-rs sees them, and `differences`, a list of sentences about what polars or DuckDB see otherwise.
 Checksums do not depend on the order of rows. `--rows` writes the rows as JSON lines: timestamps as microseconds, dates
-as days, decimals as text, binary as hex.
+as days, decimals as text, binary as hex, and floats as text in a column that has one that is not finite.
 """
 
 import argparse
@@ -49,6 +49,9 @@ def plain(column):
         return column.cast(pa.date32()).cast(pa.int32()), "date"
     if pa.types.is_decimal(kind):
         return column.cast(pa.large_string()), f"decimal({kind.precision},{kind.scale})"
+    if pa.types.is_floating(kind) and not pc.all(pc.is_finite(column)).as_py() and column.null_count < len(column):
+        # JSON has no NaN and no infinity: such a column is text.
+        return column.cast(pa.large_string()), str(kind)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         return column, str(kind)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):

@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 
 use crate::places;
 
-/// A row: timestamps are microseconds since 1970, dates days, decimals text, binary hex.
+/// A row: timestamps are microseconds since 1970, dates days, decimals text, binary hex; floats are text in a column with
+/// a value that is not finite.
 pub type Row = Map<String, Value>;
 
 /// A table at its newest version.
