@@ -1,0 +1,210 @@
+//! Which folder a row belongs to: partition values as Delta writes them, folder names as Hive writes them. Pure.
+//!
+//! Folder names keep only unreserved ASCII; all other bytes are percent-encoded, so that no reader and no file system sees a
+//! `ü`, a space or a slash in one. Readers should take the values from the log; polars 2.1 takes them from the names, so these must
+//! decode to the values. The one that does not, for polars, is the text `__HIVE_DEFAULT_PARTITION__` itself.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Date32Type, Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array, RecordBatch, UInt32Array};
+use lakemill_model::DataType;
+
+use crate::app_id::percent_encode;
+use crate::shape::{Fit, Source};
+
+/// What Hive calls the folder of null, and of the empty string.
+const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
+
+/// Bytes of a folder's name at most: where file systems end. A shorter name for a longer value would be one that polars, which takes
+/// partition values from names, reads as another value.
+const FOLDER_BYTES_MAX: usize = 255;
+
+/// Rows that go into one file.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// Column and value, in the table's order; `None`: null.
+    pub(crate) values: Vec<(Arc<str>, Option<String>)>,
+    /// Which; `None`: all of the batch.
+    pub(crate) rows: Option<UInt32Array>,
+}
+
+impl Part {
+    /// The folder, relative to where data files are: `day=2026-01-01/region=eu`. Empty without partition columns.
+    pub(crate) fn folder(&self) -> String {
+        let folder = |(name, value): &(Arc<str>, Option<String>)| folder_of(name, value.as_deref());
+        self.values.iter().map(folder).collect::<Vec<_>>().join("/")
+    }
+}
+
+fn folder_of(column: &str, value: Option<&str>) -> String {
+    format!("{}={}", escape(column), value.map_or_else(|| NULL_FOLDER.to_owned(), escape))
+}
+
+/// `text` as a folder's name. What spells Hive's name of null is told apart from it by its first letter.
+fn escape(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    match text {
+        NULL_FOLDER => format!("%5F{}", &text[1..]),
+        "." | ".." => text.replace('.', "%2E"),
+        _ => percent_encode(text, plain),
+    }
+}
+
+/// Splits rows by their partition values; the order of rows stays within each part. The error says which column has a null
+/// where the table allows none, or that there are more than `parts_max` parts.
+pub(crate) fn split(fit: &Fit, rows: &RecordBatch, parts_max: usize) -> Result<Vec<Part>, String> {
+    if fit.partition.is_empty() {
+        return Ok(vec![Part { values: Vec::new(), rows: None }]);
+    }
+    let mut parts: Vec<(Vec<Option<String>>, Vec<u32>)> = Vec::new();
+    let mut by_key: HashMap<Vec<u8>, usize> = HashMap::new();
+    let (mut key, mut text, mut last) = (Vec::new(), String::new(), None);
+    for row in 0..rows.num_rows() {
+        key.clear();
+        for source in &fit.partition {
+            text.clear();
+            let there = source.write_value(rows, row, &mut text);
+            // A length before each value: "a","b" is not "ab","".
+            key.push(u8::from(there));
+            key.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            key.extend_from_slice(text.as_bytes());
+        }
+        let part = match last {
+            Some((ref before, part)) if *before == key => part,
+            _ => {
+                let part = match by_key.get(&key) {
+                    Some(part) => *part,
+                    None => {
+                        parts.push((fit.partition.iter().map(|source| source.value(rows, row)).collect(), Vec::new()));
+                        by_key.insert(key.clone(), parts.len() - 1);
+                        parts.len() - 1
+                    }
+                };
+                last = Some((key.clone(), part));
+                part
+            }
+        };
+        parts[part].1.push(u32::try_from(row).expect("a batch has fewer than 2^32 rows"));
+        if parts.len() > parts_max {
+            let names: Vec<_> = fit.partition.iter().map(|source| &*source.field.name).collect();
+            return Err(format!(
+                "partition columns {}: one batch has more than {parts_max} different values; each would make a file; \
+                 partition by something coarser, such as a day",
+                names.join(", ")
+            ));
+        }
+    }
+    parts.into_iter().map(|(values, rows)| named(fit, values, rows)).collect()
+}
+
+fn named(fit: &Fit, values: Vec<Option<String>>, rows: Vec<u32>) -> Result<Part, String> {
+    for (source, value) in fit.partition.iter().zip(&values) {
+        let name = &source.field.name;
+        if value.is_none() && !source.field.nullable {
+            return Err(format!(
+                "partition column `{name}`: the table has it as not null, and it is null or empty in {} rows; fill it in the transform",
+                rows.len()
+            ));
+        }
+        let bytes = folder_of(name, value.as_deref()).len();
+        if bytes > FOLDER_BYTES_MAX {
+            let start: String = value.iter().flat_map(|value| value.chars()).take(20).collect();
+            return Err(format!(
+                "partition column `{name}`: the value that begins with `{start}` would make a folder's name of {bytes} bytes, and \
+                 {FOLDER_BYTES_MAX} is the most; partition by something shorter"
+            ));
+        }
+    }
+    let values = fit.partition.iter().map(|source| source.field.name.clone()).zip(values).collect();
+    Ok(Part { values, rows: Some(UInt32Array::from(rows)) })
+}
+
+impl Source {
+    fn value(&self, rows: &RecordBatch, row: usize) -> Option<String> {
+        let mut text = String::new();
+        self.write_value(rows, row, &mut text).then_some(text)
+    }
+
+    /// Writes a cell as Delta serializes partition values (PROTOCOL.md, "Partition Value Serialization"); false for null. The
+    /// empty string is null there: the format has no other way to say null.
+    fn write_value(&self, rows: &RecordBatch, row: usize, out: &mut String) -> bool {
+        let Some(at) = self.at else { return false };
+        let cells = rows.column(at);
+        if cells.is_null(row) {
+            return false;
+        }
+        write_cell(self.field.data_type, cells, row, out);
+        !out.is_empty()
+    }
+}
+
+fn write_cell(data_type: DataType, cells: &dyn Array, row: usize, out: &mut String) {
+    let written = match data_type {
+        DataType::Boolean => write!(out, "{}", cells.as_boolean().value(row)),
+        DataType::Int32 => write!(out, "{}", cells.as_primitive::<Int32Type>().value(row)),
+        DataType::Int64 => write!(out, "{}", cells.as_primitive::<Int64Type>().value(row)),
+        DataType::Decimal { scale, .. } => {
+            write_decimal(cells.as_primitive::<Decimal128Type>().value(row), scale, out);
+            Ok(())
+        }
+        DataType::Date => {
+            write_date(i64::from(cells.as_primitive::<Date32Type>().value(row)), out);
+            Ok(())
+        }
+        DataType::Timestamp => {
+            write_timestamp(cells.as_primitive::<TimestampMicrosecondType>().value(row), 6, out);
+            Ok(())
+        }
+        DataType::Text | DataType::Json => {
+            out.push_str(cells.as_string::<i32>().value(row));
+            Ok(())
+        }
+        DataType::Float32 | DataType::Float64 | DataType::Bytes => unreachable!("`Shape::fit` refuses tables partitioned by these"),
+    };
+    written.expect("a String takes everything");
+}
+
+/// `unscaled` / 10^`scale`, all its digits.
+pub(crate) fn write_decimal(unscaled: i128, scale: u8, out: &mut String) {
+    if unscaled < 0 {
+        out.push('-');
+    }
+    let digits = format!("{:0>width$}", unscaled.unsigned_abs(), width = usize::from(scale) + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - usize::from(scale));
+    out.push_str(whole);
+    if !fraction.is_empty() {
+        out.push('.');
+        out.push_str(fraction);
+    }
+}
+
+/// `days` since 1970-01-01 as `YYYY-MM-DD` in the proleptic Gregorian calendar.
+pub(crate) fn write_date(days: i64, out: &mut String) {
+    // Years that begin in March, in eras of 400: the leap day is the last of its year.
+    let since_march = days + 719_468;
+    let (era, day) = (since_march.div_euclid(146_097), since_march.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day_of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year + era * 400 + i64::from(month <= 2);
+    write!(out, "{year:04}-{month:02}-{day:02}").expect("a String takes everything");
+}
+
+/// Microseconds since 1970 as `YYYY-MM-DDTHH:MM:SS.ffffffZ`, with 3 or 6 `digits` after the point.
+pub(crate) fn write_timestamp(us: i64, digits: usize, out: &mut String) {
+    let (seconds, fraction) = (us.div_euclid(1_000_000), us.rem_euclid(1_000_000));
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    write_date(days, out);
+    let fraction = if digits == 3 { fraction / 1000 } else { fraction };
+    write!(out, "T{:02}:{:02}:{:02}.{fraction:0digits$}Z", second / 3600, second / 60 % 60, second % 60)
+        .expect("a String takes everything");
+}
+
+#[cfg(test)]
+mod tests;

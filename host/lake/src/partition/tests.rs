@@ -1,0 +1,137 @@
+//! Partition values and folder names: what must read back, and what must never be one name.
+
+use arrow_array::{Date32Array, Decimal128Array, Int32Array, StringArray, TimestampMicrosecondArray};
+use lakemill_model::{Field, TableSchema};
+
+use super::*;
+use crate::shape::Shape;
+
+fn batch(columns: Vec<(Field, Arc<dyn Array>)>) -> (TableSchema, RecordBatch) {
+    let (fields, arrays): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+    let schema = TableSchema { fields, key: vec![] };
+    let batch = RecordBatch::try_new(schema.to_arrow(), arrays).expect("a batch");
+    (schema, batch)
+}
+
+/// Folder, values, rows.
+type Found = (String, Vec<Option<String>>, Vec<u32>);
+
+fn parts(columns: Vec<(Field, Arc<dyn Array>)>, by: &[&str]) -> Result<Vec<Found>, String> {
+    let (schema, batch) = batch(columns);
+    let by: Vec<String> = by.iter().map(|name| (*name).to_owned()).collect();
+    // Any type: a table that exists may be partitioned as we would not make it.
+    let fit = Shape::of_fields(&schema.fields, by.iter().map(|name| Arc::from(&**name)).collect()).fit(&schema)?;
+    let parts = split(&fit, &batch, 1000)?;
+    Ok(parts
+        .into_iter()
+        .map(|part| {
+            let folder = part.folder();
+            let rows = part.rows.map_or_else(Vec::new, |rows| rows.values().to_vec());
+            (folder, part.values.into_iter().map(|(_, value)| value).collect(), rows)
+        })
+        .collect())
+}
+
+fn ids(rows: i32) -> (Field, Arc<dyn Array>) {
+    (Field::new("id", DataType::Int32, false), Arc::new(Int32Array::from_iter_values(0..rows)))
+}
+
+fn text(name: &str, cells: &[Option<&str>]) -> (Field, Arc<dyn Array>) {
+    (Field::new(name, DataType::Text, true), Arc::new(StringArray::from(cells.to_vec())))
+}
+
+#[test]
+fn folders_hold_only_plain_letters_and_stay_apart() {
+    let cells = [
+        Some("eu"), None, Some("a/b"), Some("a=b"), Some("a b"), Some("100%"), Some("ü"), Some(""), Some("a%2Fb"), Some(".."),
+        Some("__HIVE_DEFAULT_PARTITION__"), Some("eu"), Some("\u{1F980}"), Some("a:b*?\"<>|\n"),
+    ];
+    let found = parts(vec![ids(14), text("p", &cells)], &["p"]).expect("parts");
+    let folders: Vec<_> = found.iter().map(|(folder, ..)| folder.as_str()).collect();
+    assert_eq!(
+        folders,
+        [
+            "p=eu", "p=__HIVE_DEFAULT_PARTITION__", "p=a%2Fb", "p=a%3Db", "p=a%20b", "p=100%25", "p=%C3%BC", "p=a%252Fb",
+            "p=%2E%2E", "p=%5F_HIVE_DEFAULT_PARTITION__", "p=%F0%9F%A6%80", "p=a%3Ab%2A%3F%22%3C%3E%7C%0A",
+        ]
+    );
+    assert_eq!(found[0].2, [0, 11], "rows of one value come together in their order");
+    assert_eq!((&found[1].1, &found[1].2), (&vec![None], &vec![1, 7]), "the empty text is null");
+    assert_eq!(found[10].1, [Some("\u{1F980}".to_owned())]);
+}
+
+#[test]
+fn values_of_two_columns_do_not_run_together() {
+    let found = parts(
+        vec![ids(3), text("a", &[Some("x"), Some("xy"), Some("x")]), text("b", &[Some("yz"), Some("z"), None])],
+        &["b", "a"],
+    )
+    .expect("parts");
+    let folders: Vec<_> = found.iter().map(|(folder, ..)| folder.as_str()).collect();
+    assert_eq!(folders, ["b=yz/a=x", "b=z/a=xy", "b=__HIVE_DEFAULT_PARTITION__/a=x"]);
+}
+
+#[test]
+fn every_type_is_written_as_delta_reads_it() {
+    let decimal = DataType::Decimal { precision: 5, scale: 2 };
+    let cells: Vec<(Field, Arc<dyn Array>)> = vec![
+        ids(2),
+        (Field::new("d", DataType::Date, true), Arc::new(Date32Array::from(vec![-1, 20_454]))),
+        (
+            Field::new("n", decimal, true),
+            Arc::new(Decimal128Array::from(vec![-5, 12_340]).with_precision_and_scale(5, 2).expect("fits")),
+        ),
+        (
+            Field::new("t", DataType::Timestamp, true),
+            Arc::new(TimestampMicrosecondArray::from(vec![-1, 1_767_225_600_000_001]).with_timezone("UTC")),
+        ),
+        (Field::new("b", DataType::Boolean, true), Arc::new(arrow_array::BooleanArray::from(vec![true, false]))),
+    ];
+    let found = parts(cells, &["d", "n", "t", "b"]).expect("parts");
+    let values: Vec<Vec<&str>> = found.iter().map(|part| part.1.iter().flatten().map(String::as_str).collect()).collect();
+    assert_eq!(values[0], ["1969-12-31", "-0.05", "1969-12-31T23:59:59.999999Z", "true"]);
+    assert_eq!(values[1], ["2026-01-01", "123.40", "2026-01-01T00:00:00.000001Z", "false"]);
+    assert!(found[1].0.contains("t=2026-01-01T00%3A00%3A00.000001Z"), "{}", found[1].0);
+}
+
+#[test]
+fn a_value_that_is_too_long_for_a_folder_is_refused() {
+    let fits = "x".repeat(253);
+    let found = parts(vec![ids(1), text("p", &[Some(&fits)])], &["p"]).expect("parts");
+    assert_eq!(found[0].0.len(), 255);
+    let long = "ü".repeat(100);
+    assert_eq!(
+        parts(vec![ids(1), text("p", &[Some(&long)])], &["p"]).expect_err("must be refused"),
+        "partition column `p`: the value that begins with `üüüüüüüüüüüüüüüüüüüü` would make a folder's name of 602 bytes, and 255 is \
+         the most; partition by something shorter"
+    );
+}
+
+#[test]
+fn too_many_values_are_refused() {
+    let names: Vec<String> = (0..1001).map(|n| format!("v{n}")).collect();
+    let cells: Vec<_> = names.iter().map(|name| Some(name.as_str())).collect();
+    let error = parts(vec![ids(1001), text("p", &cells)], &["p"]).expect_err("must be refused");
+    assert!(error.contains("partition columns p: one batch has more than 1000 different values"), "{error}");
+}
+
+#[test]
+fn null_in_a_partition_column_that_must_not_be_null_is_refused() {
+    let p = (Field::new("p", DataType::Text, false), Arc::new(StringArray::from(vec!["a", ""])) as Arc<dyn Array>);
+    let error = parts(vec![ids(2), p], &["p"]).expect_err("must be refused");
+    assert!(error.contains("partition column `p`: the table has it as not null, and it is null or empty in 1 rows"), "{error}");
+}
+
+#[test]
+fn dates_agree_with_the_calendar() {
+    // Day numbers from `date -ud DATE +%s` divided by 86,400.
+    let known = [
+        (0, "1970-01-01"), (-719_162, "0001-01-01"), (2_932_896, "9999-12-31"), (11_016, "2000-02-29"), (11_017, "2000-03-01"),
+        (-25_509, "1900-02-28"), (-25_508, "1900-03-01"), (19_782, "2024-02-29"), (-1, "1969-12-31"), (-719_528, "0000-01-01"),
+    ];
+    for (days, expected) in known {
+        let mut text = String::new();
+        write_date(days, &mut text);
+        assert_eq!(text, expected, "day {days}");
+    }
+}

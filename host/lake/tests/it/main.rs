@@ -1,0 +1,8 @@
+//! The sinks over real folders, read back with deltalake, the Parquet reader, and our own eyes.
+
+mod common;
+mod delta_commits;
+mod delta_readers;
+mod delta_refusals;
+mod parquet_table;
+mod storage;
