@@ -6,16 +6,15 @@ cd "$(dirname "$0")/.."
 here=$PWD/target/bench
 mkdir -p "$here"
 trap 'scripts/kafka.sh down "$here/kafka"; rm -rf "$here/kafka"' EXIT
-LAKEMILL_BENCH_BROKERS=$(scripts/kafka.sh up "$here/kafka")
-export LAKEMILL_BENCH_BROKERS
-bench=target/release/lakemill-bench
+brokers=$(scripts/kafka.sh up "$here/kafka")
+bench=(target/release/lakemill-bench --brokers "$brokers")
 
 echo "== 1M events of 4 partitions through clean into Delta, component and native twin by turns"
-"$bench" throughput --events 1000000 --rounds 5
+"${bench[@]}" throughput --events 1000000 --rounds 5
 echo "== 10M events: memory must stay flat"
-"$bench" throughput --events 10000000 --rounds 1 --no-native
+"${bench[@]}" throughput --events 10000000 --rounds 1 --no-native
 echo "== 5,000 events/s for a minute: Kafka timestamp to commit"
-"$bench" latency --rate 5000 --seconds 60
+"${bench[@]}" latency --rate 5000 --seconds 60
 echo "== the call alone"
 cargo run --quiet --release --package lakemill-runtime --example call_cost
 echo "== decoding alone"

@@ -15,7 +15,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 struct Cli {
     /// `host:port` of the broker.
-    #[arg(long, global = true, env = "LAKEMILL_BENCH_BROKERS", default_value = "127.0.0.1:9092")]
+    #[arg(long, global = true, default_value = "127.0.0.1:9092")]
     brokers: String,
     #[command(subcommand)]
     verb: Verb,

@@ -13,7 +13,7 @@ use lakemill_guest::{BatchSource, Column, Values, VarLength};
 use lakemill_model::answer::BatchClock;
 use lakemill_model::{
     Answer, Cells, ChangeBatch, DataType, Description, Emission, EnvelopeColumn, Field, Image, ImageData, Op, OutputColumn, OutputSpec,
-    Reads, Rejection, Transform, TransformError,
+    Reads, Rejection, RowSource, Transform, TransformError,
 };
 use lakemill_pipeline::assemble::{self, Options};
 use lakemill_pipeline::spec::SpecFile;
@@ -151,7 +151,7 @@ impl BatchSource for Lent<'_> {
             return Some(own(lend(&array, column.field().data_type)));
         }
         let place = self.batch.schema.row_index(name)?;
-        let cells = self.batch.row_cells(place);
+        let cells = RowSource::of(self.batch).cells(self.batch, place).ok()??;
         Some(own(lend(&cells.array, self.batch.schema.row[place].data_type)))
     }
 

@@ -1,0 +1,58 @@
+//! Reading attributes, and names.
+
+use syn::parse::ParseStream;
+use syn::{Data, DeriveInput, Expr, Fields, FieldsNamed, GenericParam, Lifetime, LitStr};
+
+/// `["a", "b"]`
+pub fn names(input: ParseStream<'_>) -> syn::Result<Vec<LitStr>> {
+    let content;
+    syn::bracketed!(content in input);
+    Ok(content.parse_terminated(|item: ParseStream<'_>| item.parse::<LitStr>(), syn::Token![,])?.into_iter().collect())
+}
+
+/// The fields of a struct with names.
+pub fn fields<'i>(input: &'i DeriveInput, what: &str) -> syn::Result<&'i FieldsNamed> {
+    match &input.data {
+        Data::Struct(of) => match &of.fields {
+            Fields::Named(fields) => Ok(fields),
+            Fields::Unnamed(_) | Fields::Unit => Err(syn::Error::new_spanned(&input.ident, format!("{what} needs a struct with named fields"))),
+        },
+        Data::Enum(_) | Data::Union(_) => Err(syn::Error::new_spanned(&input.ident, format!("{what} needs a struct"))),
+    }
+}
+
+/// The one lifetime of a type, if it has any.
+pub fn lifetime(input: &DeriveInput) -> syn::Result<Option<Lifetime>> {
+    let mut found = None;
+    for parameter in &input.generics.params {
+        match parameter {
+            GenericParam::Lifetime(of) if found.is_none() => found = Some(of.lifetime.clone()),
+            other => return Err(syn::Error::new_spanned(other, "one lifetime is all that it may be generic over")),
+        }
+    }
+    Ok(found)
+}
+
+/// `OrderLine` as `order_line`.
+pub fn snake(name: &str) -> String {
+    let mut out = String::new();
+    for (place, letter) in name.chars().enumerate() {
+        if letter.is_uppercase() && place > 0 {
+            out.push('_');
+        }
+        out.extend(letter.to_lowercase());
+    }
+    out
+}
+
+/// The text of the doc comments.
+pub fn doc(attributes: &[syn::Attribute]) -> String {
+    let line = |attribute: &syn::Attribute| match &attribute.meta {
+        syn::Meta::NameValue(of) if of.path.is_ident("doc") => match &of.value {
+            Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) => Some(text.value().trim().to_owned()),
+            _ => None,
+        },
+        _ => None,
+    };
+    attributes.iter().filter_map(line).collect::<Vec<_>>().join(" ").trim().to_owned()
+}
