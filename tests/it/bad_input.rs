@@ -33,8 +33,17 @@ fn event(key: Option<&str>, value: &[u8], fate: Fate) -> Event {
 /// The columns of the orders table.
 fn declared() -> serde_json::Value {
     let columns = [
-        ("id", "int64"), ("customer_id", "int64"), ("total", "float64"), ("status", "text"), ("email", "text"), ("note", "text"),
-        ("quantity", "int32"), ("created_at", "int64"), ("paid", "boolean"), ("sku", "text"), ("region", "text"),
+        ("id", "int64"),
+        ("customer_id", "int64"),
+        ("total", "float64"),
+        ("status", "text"),
+        ("email", "text"),
+        ("note", "text"),
+        ("quantity", "int32"),
+        ("created_at", "int64"),
+        ("paid", "boolean"),
+        ("sku", "text"),
+        ("region", "text"),
         ("discount", "float64"),
     ];
     let columns: Vec<_> = columns.iter().map(|(name, of)| json!({ "name": name, "type": of })).collect();
@@ -58,7 +67,9 @@ fn broken_events_become_dead_letters_with_their_bytes() -> Result<()> {
     check(&pipeline.table(FLATTEN.1)?, &pipeline.path("_dead"), &placed(&events))?;
 
     let letters = pipeline.table("_dead")?;
-    for column in ["topic", "partition", "offset", "kafka_time", "key", "value", "stage", "reason", "digest", "processed_at"] {
+    for column in
+        ["topic", "partition", "offset", "kafka_time", "key", "value", "stage", "reason", "digest", "processed_at"]
+    {
         ensure!(letters.types.contains_key(column), "no column {column}: {:?}", letters.types);
     }
     for letter in &letters.rows {
@@ -74,8 +85,19 @@ fn broken_events_become_dead_letters_with_their_bytes() -> Result<()> {
 #[test]
 fn more_ways_to_be_broken() -> Result<()> {
     let odd = [
-        &b"{"[..], b"}", b"\"", b"nul", b"42", b"\"text\"", b"true", b"[]", b"{}", b"{}{}", b"{} trailing",
-        br#"{"op":"u"}"#, br#"{"op":null,"before":null,"after":{"id":1},"source":{}}"#,
+        &b"{"[..],
+        b"}",
+        b"\"",
+        b"nul",
+        b"42",
+        b"\"text\"",
+        b"true",
+        b"[]",
+        b"{}",
+        b"{}{}",
+        b"{} trailing",
+        br#"{"op":"u"}"#,
+        br#"{"op":null,"before":null,"after":{"id":1},"source":{}}"#,
         br#"{"op":7,"before":null,"after":{"id":1},"source":{}}"#,
         br#"{"op":"u","before":null,"after":[1],"source":{"ts_ms":1}}"#,
         br#"{"op":"u","before":null,"after":"text","source":{"ts_ms":1}}"#,
@@ -90,7 +112,9 @@ fn more_ways_to_be_broken() -> Result<()> {
         br#"{"op":"c","before":null,"after":{"paid":"yes"},"source":{"ts_ms":1},"ts_ms":1}"#,
         br#"{"op":"c","before":null,"after":{"id":true},"source":{"ts_ms":1},"ts_ms":1}"#,
         br#"{"op":"c","before":null,"after":{"status":"\ud800"},"source":{"ts_ms":1},"ts_ms":1}"#,
-        b"\x00\x00\x00\x00\x01binary", b"\xef\xbb\xbf{}", b"\xff\xfe",
+        b"\x00\x00\x00\x00\x01binary",
+        b"\xef\xbb\xbf{}",
+        b"\xff\xfe",
     ];
     let (mut pipeline, events) = with_neighbours(odd.iter().map(|value| dead(value)).collect())?;
     // Inferred, an id of 1.5 would make ids fractions: declared, it is refused.
@@ -113,7 +137,8 @@ fn deep_nesting_where_nobody_looks_is_no_harm() -> Result<()> {
     let (pipeline, events) = with_neighbours(odd.iter().map(|value| dead(value.as_bytes())).collect())?;
     let finished = pipeline.run()?;
     finished.expect(0, &[])?;
-    let whole: Vec<_> = placed(&events).into_iter().filter(|(event, _)| matches!(event.fate, Fate::Change(_))).collect();
+    let whole: Vec<_> =
+        placed(&events).into_iter().filter(|(event, _)| matches!(event.fate, Fate::Change(_))).collect();
     let report = finished.report()?;
     ensure!(report["rows_out"].as_u64() >= Some(whole.len() as u64), "{report}");
     ensure!(report["rows_dead"].as_u64() >= Some(2), "{report}");

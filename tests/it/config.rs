@@ -29,8 +29,8 @@ fn validate(text: &str, more: &[&str]) -> Result<Finished> {
     std::fs::write(folder.path().join("pipeline.yaml"), text)?;
     std::fs::copy(places::guest("flatten")?, folder.path().join("flatten.wasm"))?;
     let inside = |command: &mut Command| {
-            command.current_dir(folder.path());
-        };
+        command.current_dir(folder.path());
+    };
     Lakemill::start_with([&["validate", "pipeline.yaml"], more].concat(), inside)?.finish()
 }
 

@@ -42,15 +42,20 @@ impl Case {
     }
 
     fn run(&self) -> Result<Finished> {
-        let finished =
-            process::run(["run".as_ref(), self.file("pipeline.yaml").as_os_str(), "--until-caught-up".as_ref(), "--json".as_ref()])?;
+        let finished = process::run([
+            "run".as_ref(),
+            self.file("pipeline.yaml").as_os_str(),
+            "--until-caught-up".as_ref(),
+            "--json".as_ref(),
+        ])?;
         finished.expect(0, &[]).with_context(|| self.name.clone())?;
         Ok(finished)
     }
 
     /// The tables of the goldens, by name.
     fn goldens(&self) -> Result<Vec<String>> {
-        let entries = std::fs::read_dir(self.home.join("expected")).with_context(|| format!("{}: no goldens", self.name))?;
+        let entries =
+            std::fs::read_dir(self.home.join("expected")).with_context(|| format!("{}: no goldens", self.name))?;
         let names = entries.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned());
         Ok(names.filter_map(|name| name.strip_suffix(".jsonl").map(str::to_owned)).collect())
     }
@@ -68,7 +73,11 @@ impl Case {
             let table = Table::read(&self.file("lake").join(&name))?;
             let columns: Vec<_> = table.types.keys().filter(|column| !VOLATILE.contains(&column.as_str())).collect();
             let known: Vec<_> = expected.first().map(|row| row.keys().collect()).unwrap_or_default();
-            ensure!(table.rows.is_empty() || columns == known, "{} {name}: columns {columns:?}, expected {known:?}", self.name);
+            ensure!(
+                table.rows.is_empty() || columns == known,
+                "{} {name}: columns {columns:?}, expected {known:?}",
+                self.name
+            );
             same_rows(&format!("{}, {how}: {name}", self.name), &table.rows, &expected)?;
         }
         Ok(())
@@ -82,7 +91,9 @@ impl Case {
             for row in &mut rows {
                 row.retain(|column, _| !VOLATILE.contains(&column.as_str()));
             }
-            let place = |row: &Row| ["_partition", "partition", "_offset", "offset"].map(|c| row.get(c).and_then(|v| v.as_i64()));
+            let place = |row: &Row| {
+                ["_partition", "partition", "_offset", "offset"].map(|c| row.get(c).and_then(|v| v.as_i64()))
+            };
             rows.sort_by_key(|row| (place(row), serde_json::to_string(row).unwrap_or_default()));
             let lines: Vec<_> = rows.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
             std::fs::write(folder.join(format!("{name}.jsonl")), lines.join("\n") + "\n")?;
@@ -101,7 +112,8 @@ impl Case {
 
 /// The tables in a folder, by name.
 fn tables(lake: &Path) -> Result<Vec<String>> {
-    let entries = std::fs::read_dir(lake)?.filter_map(Result::ok).filter(|entry| entry.path().join("_delta_log").is_dir());
+    let entries =
+        std::fs::read_dir(lake)?.filter_map(Result::ok).filter(|entry| entry.path().join("_delta_log").is_dir());
     Ok(entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
 }
 

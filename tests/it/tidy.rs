@@ -82,7 +82,8 @@ fn every_heavy_dependency_has_one_door() {
         let Some((_, heavy)) = line.split_once("only door to ") else { continue };
         let heavy = heavy.split([')', ',', ';']).next().unwrap_or_default();
         let room = line.split_whitespace().next().unwrap_or_default().replace("host/", "lakemill-");
-        let users: Vec<_> = dependencies.iter().filter(|(_, uses)| uses.contains(heavy)).map(|(name, _)| name).collect();
+        let users: Vec<_> =
+            dependencies.iter().filter(|(_, uses)| uses.contains(heavy)).map(|(name, _)| name).collect();
         assert_eq!(users, [&room], "{heavy} has one door");
         doors += 1;
     }
@@ -117,7 +118,9 @@ fn every_source_says_what_it_is() {
 fn nothing_is_left_undone() {
     for Source { path, code, tests } in sources() {
         let both = code.clone() + &tests;
-        for word in [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[", "ignore"), concat!("dbg", "!(")] {
+        for word in
+            [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[", "ignore"), concat!("dbg", "!(")]
+        {
             assert!(!both.contains(word), "{path} has `{word}`");
         }
         // A test waits for what it tests, not for time to pass.
@@ -132,9 +135,16 @@ fn nothing_is_left_undone() {
 fn no_file_names_a_machine_or_a_registry() {
     let machines = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
     let registries = [
-        concat!("crates", ".io"), concat!("pypi", ".org"), concat!("python", "hosted.org"), concat!("maven", ".org"),
-        concat!("maven", ".apache.org"), concat!("npmjs", ".org"), concat!("npmjs", ".com"), concat!("golang", ".org"),
-        concat!("debian", ".org"), concat!("repo1", ".maven"),
+        concat!("crates", ".io"),
+        concat!("pypi", ".org"),
+        concat!("python", "hosted.org"),
+        concat!("maven", ".org"),
+        concat!("maven", ".apache.org"),
+        concat!("npmjs", ".org"),
+        concat!("npmjs", ".com"),
+        concat!("golang", ".org"),
+        concat!("debian", ".org"),
+        concat!("repo1", ".maven"),
     ];
     for (path, text) in texts() {
         // Cargo writes its registry into the lock file.
@@ -179,7 +189,10 @@ fn examples_and_transforms_have_a_test() {
         assert!(all.contains(&format!("examples/{example}")), "no test runs examples/{example}");
     }
     for transform in names("transforms") {
-        assert!(all.contains(&format!("/{transform}.wasm")), "no pipeline of tests/fixtures/pipelines runs {transform}");
+        assert!(
+            all.contains(&format!("/{transform}.wasm")),
+            "no pipeline of tests/fixtures/pipelines runs {transform}"
+        );
     }
 }
 

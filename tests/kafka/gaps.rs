@@ -61,7 +61,10 @@ fn transactions_commit_and_abort() -> Result<()> {
 fn compaction_leaves_gaps() -> Result<()> {
     let mut scene = Scene::new("unused", 1)?;
     let settings = [
-        "cleanup.policy=compact", "segment.ms=100", "min.cleanable.dirty.ratio=0.001", "max.compaction.lag.ms=1",
+        "cleanup.policy=compact",
+        "segment.ms=100",
+        "min.cleanable.dirty.ratio=0.001",
+        "max.compaction.lag.ms=1",
         "delete.retention.ms=100",
     ];
     scene.topic = scene.broker.topic("compacted", 1, &settings)?;
@@ -88,7 +91,10 @@ fn compaction_leaves_gaps() -> Result<()> {
     let placed = scene.placed();
     for (event, (_, offset)) in &placed {
         let is_change = matches!(event.fate, orders::Fate::Change(_));
-        ensure!(!is_change || !places.contains(offset) || unique.contains(offset), "offset {offset} is not in the table");
+        ensure!(
+            !is_change || !places.contains(offset) || unique.contains(offset),
+            "offset {offset} is not in the table"
+        );
     }
     let seen: Vec<(&Event, Place)> = placed.into_iter().filter(|(_, (_, offset))| unique.contains(offset)).collect();
     check(&table, &scene.pipeline.path("_dead"), &seen)?;

@@ -148,7 +148,8 @@ fn the_demo_runs_on_a_real_broker() -> Result<()> {
     let broker = lakemill_tests::broker::Broker::of_environment()?;
     let folder = tempfile::tempdir()?;
     let out = folder.path().join("out");
-    let arguments = ["demo".as_ref(), "--brokers".as_ref(), broker.address.as_ref(), "--events".as_ref(), "50000".as_ref()];
+    let arguments =
+        ["demo".as_ref(), "--brokers".as_ref(), broker.address.as_ref(), "--events".as_ref(), "50000".as_ref()];
     let finished = run(arguments.into_iter().chain(["--json".as_ref(), "--out".as_ref(), out.as_os_str()]))?;
     let report = finished.report()?;
     ensure!(report["rows_in"] == 50_000, "{report}");

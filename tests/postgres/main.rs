@@ -62,7 +62,8 @@ fn fold(table: &Table) -> Result<Map<String, Value>> {
             continue;
         }
         let unchanged = change["_unchanged"].as_str().unwrap_or("[]");
-        let unchanged: Vec<String> = serde_json::from_str(unchanged).with_context(|| format!("_unchanged: {unchanged}"))?;
+        let unchanged: Vec<String> =
+            serde_json::from_str(unchanged).with_context(|| format!("_unchanged: {unchanged}"))?;
         let mut row = Map::new();
         for (name, cell) in change.iter() {
             let Some(column) = name.strip_prefix("after_") else { continue };
@@ -99,7 +100,9 @@ fn same(column: &str, database: &Value, table: &Value) -> bool {
     }
     match column {
         "total" => table.as_str().and_then(|text| text.parse::<f64>().ok()) == database.as_f64(),
-        "details" => table.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok()).as_ref() == Some(database),
+        "details" => {
+            table.as_str().and_then(|text| serde_json::from_str::<Value>(text).ok()).as_ref() == Some(database)
+        }
         "ordered_at" => table.as_i64() == database.as_str().and_then(random::seconds).map(|s| s * 1_000_000),
         "due" => table.as_i64() == database.as_str().and_then(random::days),
         _ => database == table,

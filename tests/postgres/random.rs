@@ -19,7 +19,11 @@ pub fn changes(seed: u64, count: usize) -> String {
                 next += 1;
                 insert(&mut r, next)
             }
-            4..=5 => format!("update orders set total = {}.{:02}, paid = not paid where id = {old}", r.u32(0..9_999), r.u32(0..100)),
+            4..=5 => format!(
+                "update orders set total = {}.{:02}, paid = not paid where id = {old}",
+                r.u32(0..9_999),
+                r.u32(0..100)
+            ),
             6 => format!("update orders set note = {}, status = 'noted' where id = {old}", note(&mut r)),
             7 => {
                 next += 1;
@@ -62,7 +66,12 @@ fn insert(r: &mut fastrand::Rng, id: i32) -> String {
     format!(
         "insert into orders values ({id}, {}, 'new', {}{}.{:02}, {email}, timestamptz '2026-01-01 00:00:00+00' + interval \
          '{} seconds', {due}, {}, {details}, {note})",
-        r.u32(0..500), if r.bool() { "-" } else { "" }, r.u64(0..9_999_999_999), r.u32(0..100), r.i32(..), r.bool(),
+        r.u32(0..500),
+        if r.bool() { "-" } else { "" },
+        r.u64(0..9_999_999_999),
+        r.u32(0..100),
+        r.i32(..),
+        r.bool(),
     )
 }
 

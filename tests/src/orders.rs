@@ -212,11 +212,7 @@ impl Orders {
             self.tombstone_of = Some(change.id);
         }
         let value = envelope(&change, self.lsn, u64::from(self.made / 3));
-        Event {
-            key: Some(key(change.id)),
-            value: Some(value.into_bytes()),
-            fate: Fate::Change(Box::new(change)),
-        }
+        Event { key: Some(key(change.id)), value: Some(value.into_bytes()), fate: Fate::Change(Box::new(change)) }
     }
 }
 
@@ -323,8 +319,18 @@ pub fn lines(events: &[Event]) -> Vec<u8> {
 /// the note, it is null.
 pub fn columns(prefix: &str, order: Option<&Order>, into: &mut Row) {
     let template = Order {
-        id: 0, customer_id: 0, total: 0.0, status: "", email: None, note: String::new(), quantity: 0, created_at: 0,
-        paid: false, sku: String::new(), region: "", discount: None,
+        id: 0,
+        customer_id: 0,
+        total: 0.0,
+        status: "",
+        email: None,
+        note: String::new(),
+        quantity: 0,
+        created_at: 0,
+        paid: false,
+        sku: String::new(),
+        region: "",
+        discount: None,
     };
     let Ok(Value::Object(cells)) = serde_json::to_value(order.unwrap_or(&template)) else { return };
     for (name, cell) in cells {

@@ -23,7 +23,8 @@ pub fn sources() -> Vec<Source> {
             let (code, tests) = text.split_at(at);
             // A file of tests only has no code to count.
             let only_tests = path.ends_with("/tests.rs") || path.contains("/tests/");
-            let (code, tests) = if only_tests && !path.starts_with("tests/") { (header(code), text.as_str()) } else { (code, tests) };
+            let (code, tests) =
+                if only_tests && !path.starts_with("tests/") { (header(code), text.as_str()) } else { (code, tests) };
             Source { path, code: code.to_owned(), tests: tests.to_owned() }
         })
         .collect();
@@ -45,8 +46,7 @@ pub fn texts() -> Vec<(String, String)> {
 
 fn walk(folder: &Path, prefix: &str, all: &mut Vec<(String, String)>) {
     // What is made, not written.
-    const MADE: [&str; 8] =
-        ["target", ".git", "demo-out", ".lakemill", "__pycache__", "node_modules", ".venv", "lake"];
+    const MADE: [&str; 8] = ["target", ".git", "demo-out", ".lakemill", "__pycache__", "node_modules", ".venv", "lake"];
     let mut entries: Vec<_> =
         std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{prefix}: {e}")).filter_map(Result::ok).collect();
     entries.sort_by_key(std::fs::DirEntry::file_name);

@@ -11,8 +11,8 @@ wit_bindgen::generate!({ path: "../../../wit", world: "transform" });
 
 use exports::lakemill::transform::transformer::{Answer, Description, Guest};
 use lakemill::transform::batches::Batch;
-use lakemill::transform::types::{Image, Values};
 use lakemill::transform::config;
+use lakemill::transform::types::{Image, Values};
 
 struct Hostile;
 
