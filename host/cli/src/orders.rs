@@ -183,7 +183,7 @@ impl Orders {
             1 => replace(value, "\"id\":", "\"id\":\"x\",\"_\":"),
             2 => replace(value, "\"op\":\"", "\"po\":\""),
             3 => replace(value, "\"op\":\"", "\"op\":\"q"),
-            _ => replace(value, "\"quantity\":", "\"quantity\":99999999999"),
+            _ => replace(value, "\"quantity\":", "\"quantity\":9999999999999999999"),
         }
     }
 }

@@ -164,6 +164,10 @@ impl Decoder {
         Ok(run.finish())
     }
 
+    fn known(&self, topic: &Arc<str>) -> Option<Arc<Layout>> {
+        self.inferred.lock().unwrap_or_else(PoisonError::into_inner).get(topic).cloned()
+    }
+
     /// The inferred layout of a topic, with whatever `shown` adds to it.
     fn inferred(&self, topic: &Arc<str>, shown: RowSchema) -> Result<Arc<Layout>, DecoderError> {
         let mut all = self.inferred.lock().unwrap_or_else(PoisonError::into_inner);
@@ -244,7 +248,7 @@ impl<'a> Run<'a> {
                 Err(Fault::Dead(reason)) => return Err(reason.into()),
                 Err(Fault::Grow) => {
                     payload.seek(payload_at);
-                    layout = self.grow(record, payload.clone(), key)?;
+                    layout = self.grow(record, &layout, payload.clone(), key)?;
                 }
             }
         }
@@ -308,10 +312,13 @@ impl<'a> Run<'a> {
                 .into());
             }
             (_, Some(declared)) => declared.clone(),
-            (_, None) => {
-                let shown = self.sample(index, record.topic);
-                self.decoder.inferred(&self.raw.topics()[at], shown).map_err(Stop::Error)?
-            }
+            (_, None) => match self.decoder.known(&self.raw.topics()[at]) {
+                Some(known) => known,
+                None => {
+                    let shown = self.sample(index, record.topic);
+                    self.decoder.inferred(&self.raw.topics()[at], shown).map_err(Stop::Error)?
+                }
+            },
         };
         self.topics[at].bare = Some(layout.clone());
         Ok(layout)
@@ -335,11 +342,24 @@ impl<'a> Run<'a> {
         key_types(RowSchema { key: key.0, row: row.0 })
     }
 
-    fn grow(&mut self, record: &RawRecord, payload: Cursor<'a>, key: Option<&'a str>) -> Result<Arc<Layout>, Stop> {
+    /// The layout with the columns that this record adds, if the record is sound with them: one that is broken adds nothing.
+    fn grow(
+        &mut self, record: &RawRecord, layout: &Layout, payload: Cursor<'a>, key: Option<&'a str>,
+    ) -> Result<Arc<Layout>, Stop> {
         let topic = &self.raw.topics()[usize::from(record.topic)];
-        let shown = shows(payload, key, &self.decoder.config);
-        let schema = shown.map(|(key, row)| key_types(RowSchema { key: key.0, row: row.0 })).unwrap_or_default();
-        let layout = self.decoder.inferred(topic, schema).map_err(Stop::Error)?;
+        let Some((its_key, its_row)) = shows(payload.clone(), key, &self.decoder.config) else {
+            return Ok(Arc::new(Layout { grows: false, ..layout.clone() }));
+        };
+        let shown = key_types(RowSchema { key: its_key.0, row: its_row.0 });
+        let wanted = Arc::new(Layout::plain(&joined((*layout.schema).clone(), shown.clone())));
+        let mut trial = Building::new(wanted, topic.clone(), &Projection::all(), 1);
+        let key = key.map_or(Ok(None), |key| self.key_payload(key))?;
+        match trial.read(&mut payload.clone(), key, record, 0, &self.decoder.placeholder) {
+            Ok(_) => {}
+            Err(Fault::Dead(reason)) => return Err(reason.into()),
+            Err(Fault::Grow) => return Ok(Arc::new(Layout { grows: false, ..layout.clone() })),
+        }
+        let layout = self.decoder.inferred(topic, shown).map_err(Stop::Error)?;
         self.topics[usize::from(record.topic)].bare = Some(layout.clone());
         Ok(layout)
     }

@@ -222,6 +222,17 @@ fn inference_is_strict_and_grows_by_columns() {
 }
 
 #[test]
+fn a_broken_record_adds_no_column() {
+    let decoder = decoder(SchemaMode::Infer);
+    let list = [create(r#"{"id":1}"#), create(r#"{"id":"x","more":2}"#), create(r#"{"id":3}"#)];
+    for value in &list {
+        decoder.decode(&raw(&[(None, Some(value))])).expect("decodes");
+    }
+    let last = decoder.decode(&raw(&[(None, Some(&list[0]))])).expect("decodes");
+    assert_eq!(last.batches[0].schema.row.len(), 1);
+}
+
+#[test]
 fn what_was_settled_before_holds() {
     let settled = RowSchema { key: vec![], row: vec![Field::new("a", DataType::Float64, true)] };
     let there = settled.clone();
