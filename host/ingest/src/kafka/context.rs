@@ -149,7 +149,8 @@ impl ClientContext for Context {
         let turned_away = super::verdict::advice(code).is_some();
         if code == RDKafkaErrorCode::AllBrokersDown {
             if !std::mem::replace(&mut state.down, true) {
-                let why = state.trouble.as_ref().map_or(reason.as_str(), |(_, why)| why);
+                // librdkafka's words here count brokers that it is just about to count.
+                let why = state.trouble.as_ref().map_or("all connections are closed", |(_, why)| why);
                 tracing::warn!("kafka does not answer ({why}): waiting");
             }
         } else if turned_away && state.trouble.as_ref().is_none_or(|(last, _)| *last != code) {

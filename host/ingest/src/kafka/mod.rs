@@ -1,5 +1,6 @@
 //! Kafka as a source. What is public here is [`KafkaSource`] and its options; the rest is its organs.
 
+mod connection;
 mod context;
 mod edges;
 mod inquiry;

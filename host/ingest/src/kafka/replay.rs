@@ -10,9 +10,9 @@ use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::KafkaOptions;
+use super::connection::Connection;
 use super::inquiry::{Inquiry, serve_events};
 use super::native::{Fetched, RecordQueue};
-use super::source::connect;
 use super::verdict::{Verdict, verdict};
 use crate::batching::{NO_LIMITS, fits, len, wait};
 use crate::progress::{Progress, Stand};
@@ -36,8 +36,7 @@ pub(super) fn read(
     }
     // The last record may be one that nobody is to see: its end is found by asking for what comes after it.
     let options = KafkaOptions { until_caught_up: true, ..options.clone() };
-    let consumer = connect(&options)?;
-    consumer.context().close();
+    let consumer = Connection::open(&options)?;
     let ask = Inquiry { consumer: &consumer, options: &options };
     let partitions: Vec<_> = wanted.iter().map(|(tp, _)| (*tp).clone()).collect();
     let mut progress = Progress::default();

@@ -10,12 +10,13 @@ use lakemill_model::{
     BatchLimits, NextOffset, Polled, PositionDelta, Positions, RawBatch, Source, SourceError, StartAt,
     TopicPartition,
 };
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::KafkaOptions;
-use super::context::{Context, Signal};
+use super::connection::Connection;
+use super::context::Signal;
 use super::edges::{Entry, log_loss};
 use super::inquiry::Inquiry;
 use super::native::{Fetched, RecordQueue};
@@ -37,7 +38,7 @@ pub struct KafkaSource {
     pub(super) options: KafkaOptions,
     // Goes before the consumer, which it holds as well.
     pub(super) queue: RecordQueue,
-    pub(super) consumer: Arc<BaseConsumer<Context>>,
+    pub(super) consumer: Arc<Connection>,
     pub(super) progress: Progress,
     filling: Filling,
     pub(super) carry: Option<Carry>,
@@ -67,7 +68,7 @@ impl KafkaSource {
     /// [`SourceError::Config`] for options that can't be and credentials that are refused,
     /// [`SourceError::Unreachable`] if nobody answers in time, [`SourceError::NoSuchTopic`].
     pub fn open(options: KafkaOptions) -> Result<Self, SourceError> {
-        let consumer = connect(&options)?;
+        let consumer = Connection::open(&options)?;
         let known = Inquiry { consumer: &consumer, options: &options }.partitions()?;
         let unsaid = if options.group.is_none() { known.clone() } else { Vec::new() };
         let source = Self {
@@ -160,21 +161,6 @@ impl KafkaSource {
             }
         });
     }
-}
-
-/// A client that reads nothing yet.
-pub(super) fn connect(options: &KafkaOptions) -> Result<Arc<BaseConsumer<Context>>, SourceError> {
-    let context = Context::new(options.properties.clone());
-    options.client_config()?.create_with_context(context).map(Arc::new).map_err(|error| {
-        // Not `Display`: it shows the value.
-        let text = match error {
-            rdkafka::error::KafkaError::ClientConfig(_, text, name, _) => {
-                format!("property `{name}`: {text}")
-            }
-            other => other.to_string(),
-        };
-        SourceError::Config(options.properties.redact(&text))
-    })
 }
 
 impl Source for KafkaSource {

@@ -276,8 +276,12 @@ fn a_topic_that_is_deleted_while_it_is_read_is_an_error() {
     write(&producer(&lane.brokers), &lane.topic, 0, 0, 10);
     let mut forever = options(&lane.brokers, &[&lane.topic, &other.topic]);
     forever.until_caught_up = false;
+    // By default librdkafka waits for 30 s whether the topic comes back.
     forever.properties =
-        [("topic.metadata.refresh.interval.ms".to_owned(), "500".to_owned())].into_iter().collect();
+        [("topic.metadata.refresh.interval.ms", "500"), ("topic.metadata.propagation.max.ms", "1000")]
+            .map(|(n, v)| (n.to_owned(), v.to_owned()))
+            .into_iter()
+            .collect();
     let mut reader = Reader::open(forever, StartAt::Earliest).expect("topics");
     reader.run(|reader, _| reader.count() == 10).expect("readable");
     lane.topics.delete(&lane.topic).expect("deleted");

@@ -132,3 +132,25 @@ fn nothing_is_read_before_the_start_and_closing_never_hangs() {
     drop(first);
     drop(second);
 }
+
+#[test]
+fn closing_does_not_wait_for_a_cluster_that_is_away() {
+    let broker = EmbeddedBroker::start().expect("a broker");
+    broker.create_topic("t", 2).expect("a topic");
+    write(&producer(broker.servers()), "t", 0, 0, 10);
+    let mut alone = Reader::open(options(broker.servers(), &["t"]), StartAt::Earliest).expect("topics");
+    let mut shared = member(broker.servers(), "t", "g");
+    while alone.count() < 10 || shared.count() < 10 {
+        turn(&mut alone);
+        turn(&mut shared);
+    }
+    broker.set_down(true).expect("down");
+    for mut reader in [alone, shared] {
+        let done = reader.positions.clone();
+        lakemill_model::Source::report(&mut reader.source, &done);
+        turn(&mut reader);
+        let start = Instant::now();
+        drop(reader);
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    }
+}
