@@ -15,7 +15,8 @@ fn the_demo_balances_its_books_and_everyone_can_read_its_tables() -> Result<()> 
     let finished = demo(&["--json"])?;
     let report = finished.report()?;
     let field = |name: &str| report[name].as_u64().unwrap_or_default();
-    ensure!(field("rows_in") >= 200_000 && field("rows_dead") > 0 && field("rows_filtered") > 0, "{report}");
+    // An event is filtered out only if every transform leaves it out, and `split` keeps all.
+    ensure!(field("rows_in") >= 200_000 && field("rows_dead") > 0, "{report}");
     let sum = field("rows_out") + field("rows_filtered") + field("rows_late") + field("rows_dead");
     ensure!(field("rows_in") == sum, "{report}");
 
