@@ -216,9 +216,9 @@ fn put_order(out: &mut Vec<u8>, order: &Order) {
     );
 }
 
-/// Replaces the first `from`.
+/// Replaces every `from`: in both images, since nobody may read one of them.
 fn replace(value: &mut Vec<u8>, from: &str, to: &str) {
-    let text = String::from_utf8_lossy(value).replacen(from, to, 1);
+    let text = String::from_utf8_lossy(value).replace(from, to);
     *value = text.into_bytes();
 }
 

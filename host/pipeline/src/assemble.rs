@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use lakemill_decode::{Decoder, DecoderConfig, SchemaMode, joined};
 use lakemill_ingest::{FileOptions, FileSource, KafkaOptions, KafkaSource, LineFormat, OnDataLoss, Properties};
-use lakemill_lake::{Compression, DeltaSink, DeltaSink as ParquetSink, TableOptions};
+use lakemill_lake::{Compression, DeltaSink, ParquetSink, TableOptions};
 use lakemill_model::{BatchLimits, NextOffset, RowSchema, Sink, Source, SourceError, StartAt, Transform, Watermarks};
 use lakemill_runtime::{Engine, EngineOptions, Grant, Limits, LoadOptions};
 use lakemill_sink::ConsoleSink;

@@ -64,9 +64,9 @@ impl Assembly {
             plans: Mutex::new(HashMap::new()),
             watermarks: Arc::new(Mutex::new(self.watermarks)),
         };
-        // One batch for each worker, one that is being committed; the reader fills the next one meanwhile.
+        // One batch for each worker, and one that waits for the first free one; the reader fills the next one meanwhile.
         let (steps_in, steps) = bounded(self.workers);
-        let (jobs_in, jobs) = bounded(self.workers);
+        let (jobs_in, jobs) = bounded(1);
         let (reports_in, reports) = unbounded();
         let (emptied_in, emptied) = bounded(self.workers);
         let watermarks = &workshop.watermarks.clone();

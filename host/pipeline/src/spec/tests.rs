@@ -17,7 +17,7 @@ fn refused(text: &str) -> String {
 #[test]
 fn a_small_file_has_the_documented_defaults() {
     let spec = parse("p.yaml", SMALL).expect("is fine");
-    assert_eq!((spec.batch.rows_max, spec.batch.bytes_max.0, spec.batch.latency_ms_max), (100_000, 16 << 20, 200));
+    assert_eq!((spec.batch.rows_max, spec.batch.bytes_max.0, spec.batch.latency_ms_max), (100_000, 8 << 20, 200));
     assert_eq!(spec.transforms[0].grants, [written::Grant::Config, written::Grant::Log]);
     let kafka = spec.source.kafka.expect("kafka");
     assert_eq!((kafka.start, kafka.on_data_loss), (written::Start::Earliest, written::OnDataLoss::Fail));

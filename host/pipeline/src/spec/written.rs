@@ -248,7 +248,7 @@ pub struct Batch {
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { rows_max: 100_000, bytes_max: Size(16 << 20), latency_ms_max: 200 }
+        Self { rows_max: 100_000, bytes_max: Size(8 << 20), latency_ms_max: 200 }
     }
 }
 

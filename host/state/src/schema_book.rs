@@ -1,0 +1,141 @@
+//! The schema book: the columns that were inferred from the records of a topic. They are written down before the first batch
+//! that uses them leaves its worker, so that a replay decodes as the first run did.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use lakemill_model::{Field, RowSchema};
+use serde::{Deserialize, Serialize};
+
+use crate::journal::JournalError;
+
+/// The file in the state folder; all processes of a pipeline on one machine share it.
+const FILE: &str = "schemas.json";
+
+/// Inferred columns by topic.
+#[derive(Debug)]
+pub struct SchemaBook {
+    folder: PathBuf,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Pages {
+    topics: BTreeMap<String, Page>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Page {
+    key: Vec<Field>,
+    row: Vec<Field>,
+}
+
+impl SchemaBook {
+    /// The book in a state folder, which is created if need be.
+    ///
+    /// # Errors
+    /// If the folder cannot be created.
+    pub fn open(folder: &Path) -> Result<Self, JournalError> {
+        fs::create_dir_all(folder).map_err(io_error("create", folder))?;
+        Ok(Self { folder: folder.into() })
+    }
+
+    /// The columns written down for `topic`.
+    ///
+    /// # Errors
+    /// If the book cannot be read or is damaged.
+    pub fn get(&self, topic: &str) -> Result<Option<RowSchema>, JournalError> {
+        Ok(self.pages()?.topics.remove(topic).map(|page| RowSchema { key: page.key, row: page.row }))
+    }
+
+    /// Writes the columns of `topic` down unless another process, or an earlier run, did so for more of them: returns the ones
+    /// that hold. `merge` joins ours to those that are there.
+    ///
+    /// # Errors
+    /// If the book cannot be written.
+    pub fn settle(
+        &self, topic: &str, ours: RowSchema, merge: impl FnOnce(RowSchema, RowSchema) -> RowSchema,
+    ) -> Result<RowSchema, JournalError> {
+        let lock_path = self.folder.join("schemas.lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(io_error("open", &lock_path))?;
+        lock.lock().map_err(io_error("lock", &lock_path))?;
+        let mut pages = self.pages()?;
+        let settled = match pages.topics.remove(topic) {
+            Some(page) => merge(RowSchema { key: page.key, row: page.row }, ours),
+            None => ours,
+        };
+        let page = Page { key: settled.key.clone(), row: settled.row.clone() };
+        pages.topics.insert(topic.into(), page);
+        self.write(&pages)?;
+        Ok(settled)
+    }
+
+    fn pages(&self) -> Result<Pages, JournalError> {
+        let path = self.folder.join(FILE);
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| JournalError::Corrupt {
+                at: error.column(),
+                reason: error.to_string(),
+                path,
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Pages::default()),
+            Err(error) => Err(io_error("read", &path)(error)),
+        }
+    }
+
+    fn write(&self, pages: &Pages) -> Result<(), JournalError> {
+        let (path, temporary) = (self.folder.join(FILE), self.folder.join("schemas.json.tmp"));
+        let text = serde_json::to_vec_pretty(pages).expect("fields are plain data");
+        let mut file = File::create(&temporary).map_err(io_error("create", &temporary))?;
+        file.write_all(&text).and_then(|()| file.sync_all()).map_err(io_error("write", &temporary))?;
+        fs::rename(&temporary, &path).map_err(io_error("rename", &temporary))?;
+        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(io_error("sync", &self.folder))
+    }
+}
+
+fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> JournalError + 'a {
+    move |source| JournalError::Io { action, path: path.into(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use lakemill_model::DataType;
+
+    use super::*;
+
+    fn schema(names: &[&str]) -> RowSchema {
+        let field = |name: &&str| Field::new(*name, DataType::Decimal { precision: 9, scale: 2 }, true);
+        RowSchema { key: vec![], row: names.iter().map(field).collect() }
+    }
+
+    #[test]
+    fn the_first_one_settles_and_others_join() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let book = SchemaBook::open(&folder.path().join("state")).expect("opens");
+        assert_eq!(book.get("t").expect("reads"), None);
+        let first = book.settle("t", schema(&["a"]), |_, _| panic!("nobody was here")).expect("settles");
+        assert_eq!(first, schema(&["a"]));
+        let second = book.settle("t", schema(&["a", "b"]), |there, ours| {
+            assert_eq!(there, schema(&["a"]));
+            ours
+        });
+        assert_eq!(second.expect("settles"), schema(&["a", "b"]));
+        let again = SchemaBook::open(&folder.path().join("state")).expect("opens");
+        assert_eq!(again.get("t").expect("reads"), Some(schema(&["a", "b"])));
+        assert_eq!(again.get("u").expect("reads"), None);
+    }
+
+    #[test]
+    fn a_damaged_book_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join(FILE), "{\"topics\": ").expect("writes");
+        let book = SchemaBook::open(folder.path()).expect("opens");
+        assert!(matches!(book.get("t"), Err(JournalError::Corrupt { .. })));
+    }
+}
