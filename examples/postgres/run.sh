@@ -49,6 +49,18 @@ wait_for_topic() {
   done
 }
 
+# Asks until Debezium has confirmed the position: it does so when Kafka has acknowledged every record up to it.
+wait_for_position() {
+  local end=$((SECONDS + 120))
+  local sql="select bool_or(confirmed_flush_lsn > '$1') from pg_replication_slots"
+  until [ "$(scripts/postgres.sh sql "$dir/postgres" -tAc "$sql")" = t ]; do
+    if [ "$SECONDS" -ge "$end" ]; then
+      echo "Debezium did not get to $1; its log: $dir/debezium/connect.log" >&2
+      exit 1
+    fi
+  done
+}
+
 pid=
 stop() {
   if [ -n "$pid" ]; then
@@ -69,7 +81,7 @@ cp "$here/pipeline.yaml" target/guests/flatten.wasm "$dir"
 
 say "PostgreSQL: $(scripts/postgres.sh up "$dir/postgres")"
 scripts/postgres.sh sql "$dir/postgres" -f "$here/schema.sql"
-# Its one row, made last, tells that every change before it has reached Kafka.
+# Its one row is made last: once Debezium has told the database that it is in Kafka, all changes before it are.
 scripts/postgres.sh sql "$dir/postgres" -c "create table finished (id bigint primary key)"
 BROKERS=$(scripts/kafka.sh up "$dir/kafka")
 export BROKERS
@@ -84,9 +96,10 @@ say "Lakemill: process $pid, log $dir/lakemill.log"
 
 say "making changes: $changes"
 scripts/postgres.sh sql "$dir/postgres" -f "$changes"
+last=$(scripts/postgres.sh sql "$dir/postgres" -tAc "select pg_current_wal_lsn()")
 scripts/postgres.sh sql "$dir/postgres" -c "insert into finished values (1)"
 scripts/postgres.sh sql "$dir/postgres" -tAc "select to_json(o) from orders o order by id" >"$dir/orders.jsonl"
-wait_for_topic shop.public.finished
+wait_for_position "$last"
 
 say "all changes are in Kafka: $(scripts/kafka.sh count "$dir/kafka" shop.public.orders) records; stopping Lakemill, and running it to the end"
 kill "$pid"
