@@ -9,13 +9,13 @@
 //! Outward everything is synchronous; the kernel's tokio runtime stays in `delta::snapshot`.
 
 mod app_id;
-pub mod delta;
+mod delta;
 mod disk;
 mod encode;
 mod info;
 mod ledger;
 mod options;
-pub mod parquet;
+mod parquet;
 mod partition;
 mod shape;
 mod stage;

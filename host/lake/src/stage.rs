@@ -56,6 +56,15 @@ impl Target {
         })
     }
 
+    /// Refuses a folder that has `log`, by which a table of another `kind` is known.
+    pub(crate) fn refuse_other(&self, log: &str, kind: &str) -> Result<(), SinkError> {
+        if !self.root.join(log).exists() {
+            return Ok(());
+        }
+        let reason = format!("{} holds a {kind} table; write to another folder, or as {kind}", self.root.display());
+        Err(SinkError::Unsupported { sink: self.sink.clone(), reason })
+    }
+
     pub(crate) fn options(&self) -> &TableOptions {
         &self.options
     }

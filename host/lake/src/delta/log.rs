@@ -1,10 +1,14 @@
 //! The Delta log as files: reads the entries that came since a look, and writes the next one. Never decides anything.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::actions::{Seen, read_entry};
 use super::LookError;
 use crate::disk::{Disk, DiskError, Published, read};
+
+/// The age at which a hidden file is nobody's.
+const LEFT_BEHIND: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The `_delta_log` folder of a table.
 pub(crate) struct Log {
@@ -64,6 +68,22 @@ impl Log {
         self.disk.adopt(hidden, &self.dir.join(name))
     }
 
+    /// Removes what writers that died left in the folder: hidden files that nobody has touched for a day.
+    pub(crate) fn sweep(&self) -> Result<(), LookError> {
+        let failed = |error: &std::io::Error| LookError::storage(&self.dir, error);
+        for entry in std::fs::read_dir(&self.dir).map_err(|error| failed(&error))? {
+            let entry = entry.map_err(|error| failed(&error))?;
+            let name = entry.file_name();
+            let ours = name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(".tmp"));
+            let age = || entry.metadata().and_then(|metadata| metadata.modified()).ok()?.elapsed().ok();
+            if ours && age().is_some_and(|age| age > LEFT_BEHIND) {
+                // Another process may sweep as well.
+                drop(std::fs::remove_file(entry.path()));
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
@@ -77,4 +97,27 @@ impl Log {
 pub(crate) fn last_checkpoint(log: &Log) -> Option<u64> {
     let bytes = read(&log.dir.join("_last_checkpoint")).ok().flatten()?;
     serde_json::from_slice::<serde_json::Value>(&bytes).ok()?["version"].as_u64()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn only_old_hidden_files_are_swept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = Log::new(folder.path(), Disk { fsync: false });
+        log.publish(0, b"{}").expect("written");
+        for (name, age) in [(".1.json.a.tmp", 2), (".1.json.b.tmp", 0), ("1.json.tmp", 2), (".keep", 2)] {
+            let file = File::create_new(log.dir().join(name)).expect("made");
+            file.set_modified(SystemTime::now() - age * LEFT_BEHIND).expect("aged");
+        }
+        log.sweep().expect("swept");
+        let mut names: Vec<_> = std::fs::read_dir(log.dir()).expect("a folder").map(|entry| entry.expect("a file").file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".1.json.b.tmp", ".keep", "00000000000000000000.json", "1.json.tmp"]);
+    }
 }

@@ -64,6 +64,7 @@ impl DeltaSink {
     /// cannot be read.
     pub fn open(options: TableOptions) -> Result<Self, SinkError> {
         let target = Arc::new(Target::new(options, "", false)?);
+        target.refuse_other("_manifest", "Parquet")?;
         let options = target.options();
         let log = Arc::new(Log::new(&target.root, target.disk));
         let ids = AppIds::new(&options.tenant, &options.pipeline, &options.sink);
@@ -138,6 +139,7 @@ impl Maintenance {
         if let Some(age_ms) = self.retention_ms {
             snapshot::delete_old_entries(&self.root, version, now_ms().saturating_sub(age_ms))?;
         }
+        self.log.sweep()?;
         Ok(version)
     }
 }

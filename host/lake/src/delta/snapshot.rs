@@ -4,6 +4,7 @@
 //! the same for a table of one file and of a million.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
@@ -14,6 +15,8 @@ use delta_kernel::actions::LOG_TXN_SCHEMA;
 use delta_kernel::engine::arrow_data::ArrowEngineData;
 use delta_kernel::snapshot::SnapshotRef;
 use delta_kernel::{Engine, Snapshot};
+use delta_kernel_engine::DefaultEngineBuilder;
+use delta_kernel_engine::executor::tokio::TokioMultiThreadExecutor;
 use deltalake::logstore::{LogStoreRef, StorageConfig, logstore_for};
 use tokio::runtime::Runtime;
 
@@ -33,6 +36,9 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         .build()
         .expect("the system gives two more threads")
 });
+
+/// Log files that are read at the same time.
+const FILES_AT_ONCE: NonZero<usize> = NonZero::new(4).expect("it is not 0");
 
 /// A table as it was at one version.
 #[derive(Clone, Debug)]
@@ -130,15 +136,24 @@ pub(crate) fn with_snapshot<T: Send + 'static>(
 ) -> Result<T, LookError> {
     let store = log_store(root)?;
     let task = RUNTIME.spawn_blocking(move || {
-        let engine = store.engine(None);
+        let engine = engine(&store);
         let mut builder = Snapshot::builder_for(store.root_url());
         if let Some(version) = version {
             builder = builder.at_version(version);
         }
-        let snapshot = builder.build(engine.as_ref())?;
-        work(&snapshot, engine.as_ref())
+        let snapshot = builder.build(&engine)?;
+        work(&snapshot, &engine)
     });
     RUNTIME.block_on(task).map_err(|error| LookError::Storage { path: root.display().to_string(), reason: error.to_string() })?
+}
+
+/// The kernel's own engine. deltalake's would read a thousand entries at once, with room for a thousand actions in each: at a
+/// hundred entries that is half a gigabyte.
+fn engine(store: &LogStoreRef) -> impl Engine {
+    DefaultEngineBuilder::new(store.root_object_store(None))
+        .with_task_executor(Arc::new(TokioMultiThreadExecutor::new(RUNTIME.handle().clone())))
+        .with_buffer_size(FILES_AT_ONCE)
+        .build()
 }
 
 /// deltalake's access to the folder.

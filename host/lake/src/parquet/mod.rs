@@ -65,6 +65,7 @@ impl ParquetSink {
     /// [`SinkError::Unsupported`] if the folder is no place for a table; [`SinkError::Storage`] if its manifest cannot be read or is damaged.
     pub fn open(options: TableOptions) -> Result<Self, SinkError> {
         let target = Target::new(options, "data/", true)?;
+        target.refuse_other("_delta_log", "Delta")?;
         let options = target.options();
         let ids = AppIds::new(&options.tenant, &options.pipeline, &options.sink);
         let table = Table { dir: target.root.join("_manifest"), target: Arc::new(target), ids, last: None };

@@ -33,7 +33,7 @@ pub fn visible_files(location: &str) -> Result<Vec<VisibleFile>, SinkError> {
     let dir = root.join("_manifest");
     let found = Listing::of(&dir).map_err(|error| error.into_sink_error(location))?;
     let mut files = Vec::new();
-    let mut next = 0;
+    let (mut next, mut before) = (0, None::<String>);
     while next <= found.newest.unwrap_or(0) && found.newest.is_some() {
         let hundred = next + LIST_VERSIONS - 1;
         let by_list = next.is_multiple_of(LIST_VERSIONS) && found.lists.contains(&hundred);
@@ -41,9 +41,13 @@ pub fn visible_files(location: &str) -> Result<Vec<VisibleFile>, SinkError> {
         let bytes = read(&path).map_err(|error| error.into_sink_error(location))?;
         let bytes = bytes.ok_or_else(|| damaged(location, &path, "it is missing, and later entries are there".to_owned()))?;
         let more = if by_list {
+            before = None;
             from_bytes::<List>(&bytes).map(|(list, _)| list.files)
         } else {
-            from_bytes::<Entry>(&bytes).map(|(entry, _)| entry.files)
+            from_bytes::<Entry>(&bytes).and_then(|(entry, crc)| {
+                let follows = before.replace(crc).is_none_or(|before| before == entry.previous);
+                if follows { Ok(entry.files) } else { Err("it follows another entry than the one that is there".to_owned()) }
+            })
         };
         let more = more.map_err(|reason| damaged(location, &path, reason))?;
         files.extend(more.into_iter().map(|file| VisibleFile { path: file.path, rows: file.rows, bytes: file.bytes }));

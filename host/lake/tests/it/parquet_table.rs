@@ -3,7 +3,7 @@
 use std::sync::{Arc, Barrier};
 
 use arrow_array::{Int64Array, StringArray};
-use lakemill_lake::{ParquetSink, TableKind, TableOptions, table_info, visible_files};
+use lakemill_lake::{DeltaSink, ParquetSink, TableKind, TableOptions, table_info, visible_files};
 use lakemill_model::{CommitOutcome, DataType, Field, Sink, SinkError};
 
 use crate::common::*;
@@ -108,9 +108,35 @@ fn a_gap_or_a_damaged_entry_is_told_and_not_skipped() {
     std::fs::write(&entry, &whole[..whole.len() / 2]).expect("written");
     let error = visible_files(&location(&folder)).expect_err("damaged");
     assert!(error.to_string().contains("00000000000000000001.json: its checksum does not match"), "{error}");
+    // A whole entry, but of another table.
+    let other = Folder::new();
+    let mut sink = open(&other);
+    for n in 0..2 {
+        let staged = stage(&sink, rows(n, n + 1));
+        sink.commit(staged, &step(0, n, n + 1, 1)).expect("committed");
+    }
+    std::fs::copy(other.table().join("_manifest/00000000000000000001.json"), &entry).expect("copied");
+    let error = visible_files(&location(&folder)).expect_err("a stranger");
+    assert!(error.to_string().contains("it follows another entry than the one that is there"), "{error}");
     std::fs::remove_file(&entry).expect("removed");
     let error = visible_files(&location(&folder)).expect_err("a gap");
     assert!(error.to_string().contains("it is missing, and later entries are there"), "{error}");
+}
+
+#[test]
+fn a_folder_is_one_kind_of_table() {
+    let folder = Folder::new();
+    let mut sink = open(&folder);
+    let staged = stage(&sink, rows(0, 1));
+    sink.commit(staged, &step(0, 0, 1, 1)).expect("committed");
+    let Err(error) = DeltaSink::open(folder.options()) else { panic!("it was opened") };
+    assert!(error.to_string().contains("holds a Parquet table"), "{error}");
+    let other = Folder::new();
+    let mut sink = other.sink();
+    let staged = stage(&sink, rows(0, 1));
+    sink.commit(staged, &step(0, 0, 1, 1)).expect("committed");
+    let Err(error) = ParquetSink::open(other.options()) else { panic!("it was opened") };
+    assert!(error.to_string().contains("holds a Delta table"), "{error}");
 }
 
 #[test]
