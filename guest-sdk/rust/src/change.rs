@@ -4,7 +4,7 @@
 use crate::batch::{Batch, EnvelopeColumn};
 use crate::emit::Emit;
 use crate::output::Output;
-use crate::row::{Before, Row, Unread};
+use crate::row::{Before, IsRow, Row, Unread};
 use crate::{Error, Image, Op, Reads, Reject, Renames, Timestamp};
 
 /// One change: what happened, to which row, when. `R` is the row, a struct with `#[derive(Row)]`; `B` is what is read
@@ -109,7 +109,7 @@ impl<'b, R, B> Change<'b, R, B> {
     }
 }
 
-impl<'b, R: Row<'b>> Change<'b, R, R> {
+impl<R: IsRow> Change<'_, R, R> {
     /// Lets through the rows that pass, and keeps what was written before right: a row that leaves the predicate becomes
     /// a delete, one that enters it a create.
     ///
@@ -134,7 +134,7 @@ impl<'b, R: Row<'b>> Change<'b, R, R> {
     }
 }
 
-impl<'b, R: Row<'b>> Change<'b, R, Unread> {
+impl<R: IsRow> Change<'_, R, Unread> {
     /// As the other [`filter`](Change::filter), without knowledge of the row before an update.
     pub fn filter(&self, passes: impl Fn(&R) -> bool) -> Filtered<'_, R> {
         let before = self.row.as_ref().filter(|_| self.op == Op::Delete).map(&passes);

@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[doc(hidden)]
-#[expect(missing_docs, unsafe_code, clippy::all, reason = "generated from wit/types.wit, where the words are")]
+#[allow(missing_docs, unsafe_code, clippy::all, reason = "generated from wit/types.wit, where the words are")]
 pub mod bindings {
     wit_bindgen::generate!({
         path: "wit",

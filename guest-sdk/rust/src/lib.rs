@@ -80,7 +80,7 @@ pub mod private {
     pub use crate::change::ChangeOf;
     pub use crate::config::{field, field_or, object, word};
     pub use crate::output::{Place, TableRows, bare_lacks};
-    pub use crate::row::Slot;
+    pub use crate::row::{IsRow, Slot};
     pub use crate::transform::{describe_rows, finish_description, run_rows, settings};
     pub use serde_json::{Value, json};
 }

@@ -38,6 +38,12 @@ pub trait Row<'b>: Sized {
     fn read(slots: &Self::Slots, row: usize) -> Result<Self, Lack>;
 }
 
+/// Some [`Row`], whatever it borrows from: what a method can ask for without tying the lifetimes of a change together.
+#[doc(hidden)]
+pub trait IsRow {}
+
+impl IsRow for () {}
+
 impl<'b> Row<'b> for () {
     type Slots = ();
     const COLUMNS: &'static [&'static str] = &[];

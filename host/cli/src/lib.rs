@@ -28,7 +28,9 @@ pub struct Cli {
 enum Command {
     Run(commands::run::Args),
     Validate(commands::validate::Args),
+    New(commands::new::Args),
     Build(commands::build::Args),
+    Test(commands::test::Args),
     Inspect(commands::inspect::Args),
     Doctor(commands::doctor::Args),
     Demo(commands::demo::Args),
@@ -39,7 +41,9 @@ pub fn dispatch(cli: Cli) -> u8 {
     match cli.command {
         Command::Run(args) => exit::report(args.json, commands::run::run(&args)),
         Command::Validate(args) => exit::report(args.json, commands::validate::run(&args)),
+        Command::New(args) => exit::report(args.json, commands::new::run(&args)),
         Command::Build(args) => exit::report(args.json, commands::build::run(&args)),
+        Command::Test(args) => exit::report(args.json, commands::test::run(&args)),
         Command::Inspect(args) => exit::report(args.json, commands::inspect::run(&args)),
         Command::Doctor(args) => exit::report(args.json, commands::doctor::run(&args)),
         Command::Demo(args) => exit::report(args.json, commands::demo::run(&args)),

@@ -9,6 +9,7 @@ pub mod error;
 pub mod progress;
 pub mod run;
 pub mod spec;
+pub mod trial;
 
 mod committer;
 mod job;

@@ -36,7 +36,11 @@ pub fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
         reads.push(quote!(#name: slots.#place.#read(row, #column)?));
         columns.push(column);
     }
+    let generics = &input.generics;
     Ok(quote! {
+        #[automatically_derived]
+        impl #generics ::lakemill_guest::private::IsRow for #ident #type_generics {}
+
         #[automatically_derived]
         impl<#life> ::lakemill_guest::Row<#life> for #ident #type_generics {
             type Slots = (#(#slots,)*);

@@ -4,5 +4,7 @@ pub mod build;
 pub mod demo;
 pub mod doctor;
 pub mod inspect;
+pub mod new;
 pub mod run;
+pub mod test;
 pub mod validate;

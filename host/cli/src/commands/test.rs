@@ -1,0 +1,177 @@
+//! `lakemill test`: runs a transform's cases against its component: Debezium messages in, rows and dead letters out.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use arrow_json::ArrayWriter;
+use lakemill_model::{RawBatch, RecordRef};
+use lakemill_pipeline::trial::{self, Trial};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::commands::build;
+use crate::exit::Failure;
+
+/// Runs the cases of a transform: `cases/*.yaml` in its folder.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The transform's folder.
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+    /// The component; what `lakemill build` makes of the folder if left out.
+    #[arg(long)]
+    component: Option<PathBuf>,
+    /// Write what comes out into the cases in place of what was expected; read the difference.
+    #[arg(long)]
+    update: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A file of cases.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cases {
+    cases: Vec<Case>,
+}
+
+/// Records, and what must become of them.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    /// What the pipeline file would say under `config`.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    config: Map<String, Value>,
+    /// In the order of the topic.
+    input: Vec<Record>,
+    /// Rows by output; `_op` is the row's op.
+    #[serde(default)]
+    output: BTreeMap<String, Vec<Value>>,
+    /// The input record (from 0) and the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    dead: Vec<Dead>,
+}
+
+/// A record: its value as Kafka holds it, as JSON or as text that is to be taken as it is.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    value: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Dead {
+    record: u32,
+    reason: String,
+}
+
+/// Runs them.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let component = match &args.component {
+        Some(component) => component.clone(),
+        None => build::build(&args.folder, None)?,
+    };
+    let (mut passed, mut failed) = (0, Vec::new());
+    for path in files(&args.folder.join("cases"))? {
+        let text = fs::read_to_string(&path).map_err(|e| Failure::runtime(format!("read {}: {e}", path.display())))?;
+        let mut cases: Cases = serde_saphyr::from_str(&text).map_err(|e| Failure::invalid(format!("{}: {e}", path.display())))?;
+        for case in &mut cases.cases {
+            let trial = try_case(&component, case)?;
+            let (output, dead) = found(&trial)?;
+            let differs = difference(case, &output, &dead);
+            (case.output, case.dead) = (output, dead);
+            match differs {
+                None => passed += 1,
+                Some(_) if args.update => passed += 1,
+                Some(difference) => failed.push(format!("{}: {}\n{difference}", path.display(), case.name)),
+            }
+        }
+        if args.update {
+            let text = serde_saphyr::to_string(&cases).map_err(|e| Failure::runtime(e.to_string()))?;
+            fs::write(&path, text).map_err(|e| Failure::runtime(format!("write {}: {e}", path.display())))?;
+        }
+    }
+    if args.json {
+        println!("{}", json!({"ok": failed.is_empty(), "passed": passed, "failed": failed}));
+    } else {
+        failed.iter().for_each(|failure| println!("FAIL {failure}\n"));
+        println!("{passed} passed, {} failed", failed.len());
+    }
+    match failed.len() {
+        0 => Ok(()),
+        _ if args.json => std::process::exit(1),
+        count => Err(Failure::runtime(format!("{count} cases failed; `--update` takes what came out"))),
+    }
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let listed = fs::read_dir(folder).map_err(|error| Failure::invalid(format!("{}: {error}", folder.display())))?;
+    let mut files: Vec<PathBuf> =
+        listed.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "yaml")).collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(Failure::invalid(format!("{} has no cases (*.yaml)", folder.display())));
+    }
+    Ok(files)
+}
+
+fn try_case(component: &Path, case: &Case) -> Result<Trial, Failure> {
+    let transform = trial::load(component, Value::Object(case.config.clone()).to_string())?;
+    let mut raw = RawBatch::default();
+    for (offset, record) in case.input.iter().enumerate() {
+        let key = record.key.as_ref().map(Value::to_string);
+        let value = record.text.clone().or_else(|| record.value.as_ref().map(Value::to_string));
+        raw.push(RecordRef {
+            topic: "case",
+            partition: 0,
+            offset: offset as i64,
+            timestamp_ms: Some(0),
+            key: key.as_deref().map(str::as_bytes),
+            value: value.as_deref().map(str::as_bytes),
+        });
+    }
+    trial::run(&*transform, &raw).map_err(|error| Failure::runtime(format!("{}: {error}", case.name)))
+}
+
+fn found(trial: &Trial) -> Result<(BTreeMap<String, Vec<Value>>, Vec<Dead>), Failure> {
+    let mut output = BTreeMap::new();
+    for (name, batches) in &trial.outputs {
+        let mut writer = ArrayWriter::new(Vec::new());
+        let written = batches.iter().try_for_each(|batch| writer.write(batch)).and_then(|()| writer.finish());
+        written.map_err(|error| Failure::runtime(error.to_string()))?;
+        let rows: Vec<Value> = serde_json::from_slice(&writer.into_inner()).map_err(|e| Failure::runtime(e.to_string()))?;
+        output.insert(name.clone(), rows);
+    }
+    let dead = trial.dead.iter().map(|(record, reason)| Dead { record: *record, reason: reason.clone() }).collect();
+    Ok((output, dead))
+}
+
+/// What differs, row by row; `None` if nothing does. A reason need only contain what is expected.
+fn difference(case: &Case, output: &BTreeMap<String, Vec<Value>>, dead: &[Dead]) -> Option<String> {
+    let mut lines = Vec::new();
+    let names: std::collections::BTreeSet<&String> = case.output.keys().chain(output.keys()).collect();
+    let none = Vec::new();
+    for name in names {
+        let (expected, found) = (case.output.get(name).unwrap_or(&none), output.get(name).unwrap_or(&none));
+        for row in 0..expected.len().max(found.len()) {
+            if expected.get(row) != found.get(row) {
+                let show = |value: Option<&Value>| value.map_or("no row".into(), Value::to_string);
+                lines.push(format!("  {name}[{row}] expected {}\n  {name}[{row}] found    {}", show(expected.get(row)), show(found.get(row))));
+            }
+        }
+    }
+    let same = |(expected, found): (&Dead, &Dead)| expected.record == found.record && found.reason.contains(&expected.reason);
+    if case.dead.len() != dead.len() || !case.dead.iter().zip(dead).all(same) {
+        lines.push(format!("  dead letters expected {:?}\n  dead letters found    {dead:?}", case.dead));
+    }
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
