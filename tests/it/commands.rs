@@ -1,8 +1,12 @@
 //! The commands beside `run`: what they say, and how they end.
 
+use std::path::Path;
+use std::process::Command;
+
 use anyhow::{Result, ensure};
 use lakemill_tests::places;
-use lakemill_tests::process::run;
+use lakemill_tests::process::{Finished, Lakemill, run};
+use lakemill_tests::table::Table;
 use serde_json::{Value, json};
 
 #[test]
@@ -44,4 +48,34 @@ fn wrong_use_is_invalid_input() -> Result<()> {
     run(["rum"])?.expect(2, &["run"])?;
     run(["run"])?.expect(2, &["FILE"])?;
     run(["run", "pipeline.yaml", "--until-caught-upp"])?.expect(2, &["--until-caught-up"])
+}
+
+/// What the README tells a newcomer to type.
+#[test]
+fn a_new_transform_builds_passes_its_tests_and_runs() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let home = folder.path().join("my-orders");
+    let lakemill = |inside: &Path, arguments: &[&str]| -> Result<Finished> {
+        let setting = |command: &mut Command| {
+            command.current_dir(inside).env_remove("CARGO_TARGET_DIR");
+        };
+        Lakemill::start_with(arguments, setting)?.finish()
+    };
+    lakemill(folder.path(), &["new", "my-orders"])?.expect(0, &["my-orders"])?;
+    let native = Command::new("cargo").arg("test").current_dir(&home).env_remove("CARGO_TARGET_DIR").output()?;
+    ensure!(native.status.success(), "cargo test:\n{}", String::from_utf8_lossy(&native.stderr));
+    lakemill(&home, &["build"])?.expect(0, &["my-orders.wasm"])?;
+    lakemill(&home, &["test"])?.expect(0, &[])?;
+    lakemill(&home, &["validate", "pipeline.yaml"])?.expect(0, &["valid"])?;
+    lakemill(&home, &["run", "pipeline.yaml"])?.expect(0, &[])?;
+    let table = Table::read(&home.join("lake/orders"))?;
+    ensure!(!table.rows.is_empty() && table.types.contains_key("gross"), "{:?}", table.types);
+
+    // A case that does not hold fails, and says what came instead.
+    let cases = home.join("cases/orders.yaml");
+    let text = std::fs::read_to_string(&cases)?;
+    std::fs::write(&cases, text.replace("gross: 12.6", "gross: 13.7"))?;
+    lakemill(&home, &["test"])?.expect(1, &["13.7", "12.6"])?;
+    // The folder is there: a second one of this name is refused.
+    lakemill(folder.path(), &["new", "my-orders"])?.expect(2, &["my-orders"])
 }
