@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{places, wait};
 
 /// Longer than any run of a test takes on a slow machine.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// A running `lakemill`. Killed when dropped.
 pub struct Lakemill {
