@@ -1,7 +1,15 @@
 #!/usr/bin/env bash
-# Measures what bench/RESULTS.md says, on this machine. usage: bench/run.sh [--spark]
+# Measures what bench/RESULTS.md says, on this machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+case "${1:-}" in
+  -h | --help)
+    echo "usage: bench/run.sh"
+    echo "Starts a Kafka broker on the loopback, measures what bench/RESULTS.md quotes, stops the broker."
+    exit 0
+    ;;
+esac
 
 here=$PWD/target/bench
 mkdir -p "$here"
@@ -21,6 +29,3 @@ echo "== decoding alone"
 cargo run --quiet --release --package lakemill-decode --example throughput
 echo "== the cost of commit number 5,000"
 cargo run --quiet --release --package lakemill-lake --example commits
-if [ "${1:-}" = --spark ]; then
-  bench/spark.sh "$here/spark"
-fi

@@ -7,5 +7,6 @@ mod demo;
 mod files;
 mod golden;
 mod hostile;
+mod own;
 mod storage;
 mod tidy;

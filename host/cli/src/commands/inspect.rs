@@ -21,7 +21,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let bytes = std::fs::read(&args.file)
         .map_err(|error| Failure::invalid(format!("read {}: {error}", args.file.display())))?;
-    let found = lakemill_runtime::inspect(&bytes)?;
+    let found = lakemill_runtime::inspect(&bytes)
+        .map_err(|error| Failure::invalid(format!("{}: {error}", args.file.display())))?;
     if args.json {
         let object = json!({
             "ok": true,

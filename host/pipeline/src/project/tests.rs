@@ -1,3 +1,5 @@
+//! Rows built from answers: images, order, ops, what is left out.
+
 use std::sync::Arc;
 
 use arrow_array::{Array, BinaryArray, Int64Array, StringArray, cast::AsArray, types::Int64Type};

@@ -1,3 +1,5 @@
+//! Pipeline files: what is accepted, and the exact words of what is not.
+
 use super::*;
 
 const SMALL: &str = "\

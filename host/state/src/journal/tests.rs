@@ -1,3 +1,5 @@
+//! The journal across restarts, cuts, flips and processes.
+
 use lakemill_model::{NextOffset, OffsetRange, TopicPartition};
 
 use super::*;
