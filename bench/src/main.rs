@@ -9,9 +9,6 @@ mod throughput;
 
 use clap::{Parser, Subcommand};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[derive(Parser)]
 struct Cli {
     /// `host:port` of the broker.
@@ -34,6 +31,7 @@ enum Verb {
 }
 
 fn main() -> anyhow::Result<()> {
+    lakemill_cli::memory::settle();
     let cli = Cli::parse();
     match cli.verb {
         Verb::Produce(args) => {

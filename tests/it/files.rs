@@ -6,7 +6,7 @@ use lakemill_tests::log;
 use lakemill_tests::orders::{self, Event, Mix, Orders};
 use lakemill_tests::spec::Pipeline;
 use lakemill_tests::verdict::{FLATTEN, Place, adds_up, check};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The events of one file: partition 0, the line's number as offset.
 pub fn placed(events: &[Event]) -> Vec<(&Event, Place)> {
@@ -115,10 +115,19 @@ fn a_parquet_sink_shows_whole_batches_only() -> Result<()> {
     let events: Vec<Event> = Orders::new(6, Mix { broken: 0, ..Mix::default() }).take(2_000).collect();
     let mut pipeline = pipeline(&events)?;
     pipeline.spec["sinks"][FLATTEN.1] = json!({ "parquet": { "path": "lake/plain" } });
-    ensure!(pipeline.run()?.code == Some(0));
-    let files = std::fs::read_dir(pipeline.path("plain"))?.filter_map(Result::ok);
-    let names: Vec<String> = files.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    ensure!(names.iter().any(|name| name.ends_with(".parquet")), "{names:?}");
+    let finished = pipeline.run()?;
+    ensure!(finished.code == Some(0), "{}", finished.said());
+    let table = pipeline.path("plain");
+    let mut rows = 0;
+    for entry in std::fs::read_dir(table.join("_manifest"))?.filter_map(Result::ok) {
+        let manifest: Value = serde_json::from_slice(&std::fs::read(entry.path())?)?;
+        for file in manifest["files"].as_array().into_iter().flatten() {
+            let path = file["path"].as_str().unwrap_or_default();
+            ensure!(path.ends_with(".parquet") && table.join(path).is_file(), "{file}");
+            rows += file["rows"].as_u64().unwrap_or_default();
+        }
+    }
+    ensure!(rows > 0 && Some(rows) == finished.report()?["rows_written"].as_u64(), "{rows} rows in the manifest: {}", finished.said());
     Ok(())
 }
 

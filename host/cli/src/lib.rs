@@ -4,6 +4,7 @@ pub mod commands;
 pub mod demo;
 pub mod exit;
 pub mod logging;
+pub mod memory;
 pub mod orders;
 pub mod watch;
 

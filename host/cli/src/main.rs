@@ -3,12 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use lakemill_cli::{Cli, logging};
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use lakemill_cli::{Cli, logging, memory};
 
 fn main() -> ExitCode {
+    memory::settle();
     // clap's own errors end with 2, the code for invalid input.
     let cli = Cli::parse();
     logging::start(cli.log_format);

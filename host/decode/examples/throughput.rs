@@ -7,10 +7,6 @@ use std::time::Instant;
 use lakemill_decode::{Columns, Decoder, DecoderConfig, Projection};
 use lakemill_model::{RawBatch, RecordRef};
 
-// As in the product.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const ROWS: usize = 40_000;
 
 fn main() {
