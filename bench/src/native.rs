@@ -12,8 +12,8 @@ use arrow_array::{Array, ArrayRef, Float64Array, Int64Array, StringArray};
 use lakemill_guest::{BatchSource, Column, Values, VarLength};
 use lakemill_model::answer::BatchClock;
 use lakemill_model::{
-    Answer, Cells, ChangeBatch, DataType, Description, Emission, EnvelopeColumn, Field, Image, ImageData, Op, OutputColumn, OutputSpec,
-    Reads, Rejection, RowSource, Transform, TransformError,
+    Answer, Cells, ChangeBatch, DataType, Description, Emission, EnvelopeColumn, Field, Image, ImageData, Op,
+    OutputColumn, OutputSpec, Reads, Rejection, RowSource, Transform, TransformError,
 };
 use lakemill_pipeline::assemble::{self, Options};
 use lakemill_pipeline::spec::SpecFile;
@@ -258,9 +258,11 @@ fn description(of: &lakemill_guest::Description) -> Description {
         lakemill_guest::OutputColumn::Made(field) => {
             OutputColumn::Made(Field::new(field.name.as_str(), host_type(field.data_type), field.nullable))
         }
-        lakemill_guest::OutputColumn::Copied { image, column, name } => {
-            OutputColumn::Copied { image: host_image(*image), column: column.as_str().into(), name: name.as_str().into() }
-        }
+        lakemill_guest::OutputColumn::Copied { image, column, name } => OutputColumn::Copied {
+            image: host_image(*image),
+            column: column.as_str().into(),
+            name: name.as_str().into(),
+        },
         lakemill_guest::OutputColumn::CopiedAll { image, prefix, except } => OutputColumn::CopiedAll {
             image: host_image(*image),
             prefix: prefix.clone(),

@@ -37,7 +37,13 @@ pub fn produce(brokers: &str, args: &Args) -> anyhow::Result<String> {
     for _ in 0..args.events {
         let id = orders.next(&mut key, &mut value);
         let partition = Some(i32::try_from(id % u64::try_from(args.partitions)?)?);
-        producer.send(Outgoing { topic: &topic, partition, key: Some(&key), value: Some(&value), timestamp_ms: None })?;
+        producer.send(Outgoing {
+            topic: &topic,
+            partition,
+            key: Some(&key),
+            value: Some(&value),
+            timestamp_ms: None,
+        })?;
     }
     producer.flush()?;
     let rate = args.events as f64 / started.elapsed().as_secs_f64();

@@ -127,7 +127,11 @@ fn a_parquet_sink_shows_whole_batches_only() -> Result<()> {
             rows += file["rows"].as_u64().unwrap_or_default();
         }
     }
-    ensure!(rows > 0 && Some(rows) == finished.report()?["rows_written"].as_u64(), "{rows} rows in the manifest: {}", finished.said());
+    ensure!(
+        rows > 0 && Some(rows) == finished.report()?["rows_written"].as_u64(),
+        "{rows} rows in the manifest: {}",
+        finished.said()
+    );
     Ok(())
 }
 

@@ -6,7 +6,11 @@ use std::process::Command;
 use lakemill_tests::places;
 
 fn lakemill(folder: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(places::lakemill().expect("is built")).args(arguments).current_dir(folder).output().expect("lakemill starts");
+    let output = Command::new(places::lakemill().expect("is built"))
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .expect("lakemill starts");
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "lakemill {arguments:?}: {text}");
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -47,5 +51,8 @@ fn a_case_that_fails_shows_both_rows() {
         .expect("lakemill starts");
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains(r#"expected {"_op":"c","id":2}"#) && text.contains(r#"found    {"_op":"c","id":1}"#), "{text}");
+    assert!(
+        text.contains(r#"expected {"_op":"c","id":2}"#) && text.contains(r#"found    {"_op":"c","id":1}"#),
+        "{text}"
+    );
 }

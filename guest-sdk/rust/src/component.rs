@@ -214,9 +214,7 @@ fn output_column(column: OutputColumn) -> wit::types::OutputColumn {
 
 fn reads(reads: Reads) -> wit::types::Reads {
     match reads {
-        Reads::Column(image, name) => {
-            wit::types::Reads::Column(wit::types::ColumnRef { image: to_image(image), name })
-        }
+        Reads::Column(image, name) => wit::types::Reads::Column(wit::types::ColumnRef { image: to_image(image), name }),
         Reads::Image(image) => wit::types::Reads::Image(to_image(image)),
     }
 }

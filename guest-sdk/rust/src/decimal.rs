@@ -139,8 +139,9 @@ impl FromStr for Decimal {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        parse(text)
-            .ok_or_else(|| Error::new(format_args!("`{text}` is no decimal of at most 38 digits; write it like -12.50")))
+        parse(text).ok_or_else(|| {
+            Error::new(format_args!("`{text}` is no decimal of at most 38 digits; write it like -12.50"))
+        })
     }
 }
 
@@ -184,7 +185,9 @@ mod tests {
     fn compares_by_value() {
         assert_eq!(decimal("1.5"), decimal("1.50"));
         assert!(decimal("-1.51") < decimal("-1.5"));
-        assert!(decimal("99999999999999999999999999999999999999") > decimal("0.00000000000000000000000000000000000001"));
+        assert!(
+            decimal("99999999999999999999999999999999999999") > decimal("0.00000000000000000000000000000000000001")
+        );
     }
 
     #[test]

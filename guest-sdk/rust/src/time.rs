@@ -122,9 +122,8 @@ impl FromStr for Timestamp {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        parse_timestamp(text).ok_or_else(|| {
-            Error::new(format_args!("`{text}` is no timestamp; write it like 2026-01-31T12:00:00Z"))
-        })
+        parse_timestamp(text)
+            .ok_or_else(|| Error::new(format_args!("`{text}` is no timestamp; write it like 2026-01-31T12:00:00Z")))
     }
 }
 

@@ -23,7 +23,10 @@ fn main() {
     for (name, projection) in [("everything", Projection::all()), ("what `clean` reads", clean)] {
         for schema in [false, true] {
             let batch = batch(schema);
-            let decoder = Decoder::new(DecoderConfig { projection: projection.clone(), ..DecoderConfig::default() }, Box::new(|_, s| Ok(s)));
+            let decoder = Decoder::new(
+                DecoderConfig { projection: projection.clone(), ..DecoderConfig::default() },
+                Box::new(|_, s| Ok(s)),
+            );
             let mut best = f64::MAX;
             for _ in 0..rounds {
                 let started = Instant::now();
@@ -54,8 +57,17 @@ fn batch(with_schema: bool) -> RawBatch {
                 "{{\"id\":{n},\"customer_id\":{},\"total\":{}.{:02},\"status\":\"{}\",\"email\":\"user{}@example.com\",\"note\":\"please \
                  leave the parcel at the back door no {}\",\"quantity\":{},\"created_at\":{},\"paid\":{},\"sku\":\"SKU-{:06}\",\
                  \"region\":\"eu-west\",\"discount\":0.{:03}}}",
-                n * 7 % 200_000, total / 100, total % 100, ["new", "paid", "shipped", "cancelled"][n as usize % 4], n * 31 % 1_000_000,
-                n * 977 % 1_000_000_000, n % 19 + 1, 1_760_000_000_000_000u64 + n * 1000, n % 2 == 0, n % 100_000, n % 1000
+                n * 7 % 200_000,
+                total / 100,
+                total % 100,
+                ["new", "paid", "shipped", "cancelled"][n as usize % 4],
+                n * 31 % 1_000_000,
+                n * 977 % 1_000_000_000,
+                n % 19 + 1,
+                1_760_000_000_000_000u64 + n * 1000,
+                n % 2 == 0,
+                n % 100_000,
+                n % 1000
             )
         };
         let (op, before, after) = match n % 10 {
@@ -86,8 +98,18 @@ fn batch(with_schema: bool) -> RawBatch {
 
 fn schema() -> String {
     let fields = [
-        ("id", "int64"), ("customer_id", "int64"), ("total", "double"), ("status", "string"), ("email", "string"), ("note", "string"),
-        ("quantity", "int32"), ("created_at", "int64"), ("paid", "boolean"), ("sku", "string"), ("region", "string"), ("discount", "double"),
+        ("id", "int64"),
+        ("customer_id", "int64"),
+        ("total", "double"),
+        ("status", "string"),
+        ("email", "string"),
+        ("note", "string"),
+        ("quantity", "int32"),
+        ("created_at", "int64"),
+        ("paid", "boolean"),
+        ("sku", "string"),
+        ("region", "string"),
+        ("discount", "double"),
     ];
     let fields: Vec<String> = fields
         .iter()

@@ -27,9 +27,14 @@ pub(crate) struct Building {
 
 /// What a payload turned out to be.
 pub(crate) enum Payload {
-    Row { event_time_us: Option<i64>, snapshot: bool },
+    Row {
+        event_time_us: Option<i64>,
+        snapshot: bool,
+    },
     /// No change, but something that belongs to the stream.
-    Control { event_time_us: Option<i64> },
+    Control {
+        event_time_us: Option<i64>,
+    },
 }
 
 /// The members of an envelope, as far as they have been seen.
@@ -76,7 +81,13 @@ impl Building {
         }
         Self {
             rows: 0,
-            key: Image::new("key", &layout.key, &projection.key, Some(&crate::layout::Columns::All).filter(|_| projection.row != crate::layout::Columns::None), rows),
+            key: Image::new(
+                "key",
+                &layout.key,
+                &projection.key,
+                Some(&crate::layout::Columns::All).filter(|_| projection.row != crate::layout::Columns::None),
+                rows,
+            ),
             before: Image::new("before", &layout.row, &projection.before, Some(&projection.row), rows),
             after: Image::new("after", &layout.row, &after, None, rows),
             layout,
@@ -93,7 +104,12 @@ impl Building {
 
     /// Reads one record's payload and key. On a fault nothing of it stays.
     pub fn read(
-        &mut self, payload: &mut Cursor<'_>, key: Option<Cursor<'_>>, record: &RawRecord, index: u32, placeholder: &Placeholder,
+        &mut self,
+        payload: &mut Cursor<'_>,
+        key: Option<Cursor<'_>>,
+        record: &RawRecord,
+        index: u32,
+        placeholder: &Placeholder,
     ) -> Result<Payload, Fault> {
         let read = self.envelope(payload, key, record, index, placeholder);
         if !matches!(read, Ok(Payload::Row { .. })) {
@@ -105,7 +121,12 @@ impl Building {
     }
 
     fn envelope(
-        &mut self, cursor: &mut Cursor<'_>, key: Option<Cursor<'_>>, record: &RawRecord, index: u32, placeholder: &Placeholder,
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        key: Option<Cursor<'_>>,
+        record: &RawRecord,
+        index: u32,
+        placeholder: &Placeholder,
     ) -> Result<Payload, Fault> {
         let layout = self.layout.clone();
         if cursor.kind()? != Kind::Object {
@@ -149,12 +170,20 @@ impl Building {
 
     /// Everything that could not be read before the op was known.
     fn complete(
-        &mut self, cursor: &mut Cursor<'_>, key: Option<Cursor<'_>>, seen: &Seen<'_>, op: Op, layout: &Layout, placeholder: &Placeholder,
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        key: Option<Cursor<'_>>,
+        seen: &Seen<'_>,
+        op: Op,
+        layout: &Layout,
+        placeholder: &Placeholder,
     ) -> Result<(), Fault> {
         let lacks = |image: &str| Fault::Dead(Reason::NotAChange(format!("op {op} without `{image}`")));
         match op {
             Op::Read | Op::Create | Op::Update if !seen.has_after => return Err(lacks("after")),
-            Op::Delete if !seen.has_before && key.is_none() => return Err(lacks("before` and without a key, that is without a `row")),
+            Op::Delete if !seen.has_before && key.is_none() => {
+                return Err(lacks("before` and without a key, that is without a `row"));
+            }
             _ => {}
         }
         let before_is_row = seen.has_before && (op == Op::Delete || !seen.has_after);
@@ -173,7 +202,8 @@ impl Building {
         }
         match key {
             Some(mut key) => {
-                let how = Reading { slots: &layout.key, placeholder, grows: layout.grows, checked: false, pass: Pass::Both };
+                let how =
+                    Reading { slots: &layout.key, placeholder, grows: layout.grows, checked: false, pass: Pass::Both };
                 if key.kind()? == Kind::Object {
                     self.key.read(&mut key, self.rows, &how)?;
                 } else {

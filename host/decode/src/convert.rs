@@ -47,7 +47,11 @@ const INFINITIES_US: [i64; 2] = [9_223_372_036_825_200_000, -9_223_372_036_832_4
 /// Appends the next value to `out`.
 #[inline]
 pub(crate) fn append(
-    cursor: &mut Cursor<'_>, data_type: DataType, conversion: Conversion, placeholder: &Placeholder, out: &mut Builder,
+    cursor: &mut Cursor<'_>,
+    data_type: DataType,
+    conversion: Conversion,
+    placeholder: &Placeholder,
+    out: &mut Builder,
 ) -> Result<(), Refusal> {
     let kind = cursor.kind()?;
     if kind == Kind::Null {
@@ -90,7 +94,8 @@ pub(crate) fn append(
         }
         (Conversion::TimeOf(nanos), _) => {
             let value = int(cursor, kind, i64::MIN, i64::MAX, "a time as a whole number")?;
-            let us = scaled(value, nanos).ok_or_else(|| Refusal::Value(format!("{value} is out of range for a time")))?;
+            let us =
+                scaled(value, nanos).ok_or_else(|| Refusal::Value(format!("{value} is out of range for a time")))?;
             out.int64(us);
             Ok(())
         }
@@ -239,8 +244,9 @@ fn float(cursor: &mut Cursor<'_>, kind: Kind) -> Result<f64, Refusal> {
 fn date(cursor: &mut Cursor<'_>, kind: Kind, out: &mut Builder) -> Result<(), Refusal> {
     if kind == Kind::Text {
         let text = cursor.string()?;
-        let date: chrono::NaiveDate =
-            text.parse().map_err(|_| Refusal::Value(format!("expected a date like 2026-01-31, found {}", shortened(&text))))?;
+        let date: chrono::NaiveDate = text
+            .parse()
+            .map_err(|_| Refusal::Value(format!("expected a date like 2026-01-31, found {}", shortened(&text))))?;
         let days = date.signed_duration_since(chrono::NaiveDate::default()).num_days();
         out.int32(i32::try_from(days).unwrap_or(i32::MAX));
         return Ok(());
@@ -282,7 +288,9 @@ fn decimal(cursor: &mut Cursor<'_>, kind: Kind, precision: u8, scale: u8, out: &
             out.decimal(value);
             Ok(())
         }
-        None => Err(Refusal::Value(format!("{} is no decimal({precision},{scale}) without rounding", shortened(&text)))),
+        None => {
+            Err(Refusal::Value(format!("{} is no decimal({precision},{scale}) without rounding", shortened(&text))))
+        }
     }
 }
 
@@ -319,7 +327,11 @@ fn exact(text: &str, scale: u8) -> Option<i128> {
 }
 
 fn base64_decimal(
-    cursor: &mut Cursor<'_>, kind: Kind, precision: u8, scale: u8, out: &mut Builder,
+    cursor: &mut Cursor<'_>,
+    kind: Kind,
+    precision: u8,
+    scale: u8,
+    out: &mut Builder,
 ) -> Result<(), Refusal> {
     if kind == Kind::Number {
         // `decimal.format=NUMERIC` of the JSON converter.
@@ -364,7 +376,9 @@ fn variable_scale(cursor: &mut Cursor<'_>, kind: Kind, out: &mut Builder) -> Res
     while let Some(key) = cursor.member(&mut members)? {
         match (&*key, cursor.kind()?) {
             ("scale", Kind::Number) => scale = whole(cursor.number()?),
-            ("value", Kind::Text) => value = STANDARD.decode(cursor.string()?.as_bytes()).ok().and_then(|b| two_complement(&b)),
+            ("value", Kind::Text) => {
+                value = STANDARD.decode(cursor.string()?.as_bytes()).ok().and_then(|b| two_complement(&b))
+            }
             _ => drop(cursor.skip()?),
         }
     }
@@ -449,8 +463,14 @@ mod tests {
         assert_eq!(two_complement(&[]), None);
         assert_eq!(plain_decimal(-5, 3), "-0.005");
         assert_eq!(plain_decimal(1234, 0), "1234");
-        let wide = |bytes: &[u8], scale| { let (negative, digits) = big(bytes.to_vec()); with_point(negative, &digits, scale) };
-        assert_eq!(wide(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 0), "340282366920938463463374607431768211456");
+        let wide = |bytes: &[u8], scale| {
+            let (negative, digits) = big(bytes.to_vec());
+            with_point(negative, &digits, scale)
+        };
+        assert_eq!(
+            wide(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], 0),
+            "340282366920938463463374607431768211456"
+        );
         assert_eq!(wide(&[0xff], 2), "-0.01");
         assert_eq!(wide(&[0x80, 0], 1), "-3276.8");
         assert_eq!(wide(&[0], 0), "0");

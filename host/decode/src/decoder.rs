@@ -176,8 +176,8 @@ impl Decoder {
         if let Some(layout) = all.get(topic).filter(|_| wanted == known) {
             return Ok(layout.clone());
         }
-        let settled = (self.settle)(topic, wanted)
-            .map_err(|reason| DecoderError::Settle { topic: topic.to_string(), reason })?;
+        let settled =
+            (self.settle)(topic, wanted).map_err(|reason| DecoderError::Settle { topic: topic.to_string(), reason })?;
         let layout = Arc::new(Layout { grows: true, ..Layout::plain(&settled) });
         all.insert(topic.clone(), layout.clone());
         Ok(layout)
@@ -258,7 +258,11 @@ impl<'a> Run<'a> {
     /// Finds the payload and the layout that fits it.
     #[allow(clippy::type_complexity, reason = "a cursor, what must follow it, and the layout")]
     fn open(
-        &mut self, index: usize, record: &RawRecord, value: &'a str, key: Option<&'a str>,
+        &mut self,
+        index: usize,
+        record: &RawRecord,
+        value: &'a str,
+        key: Option<&'a str>,
     ) -> Result<(Cursor<'a>, fn(&mut Cursor<'a>) -> Result<(), crate::scan::Broken>, Arc<Layout>), Stop> {
         let depth_max = self.decoder.config.depth_max;
         let topic = &self.topics[usize::from(record.topic)];
@@ -344,7 +348,11 @@ impl<'a> Run<'a> {
 
     /// The layout with the columns that this record adds, if the record is sound with them: one that is broken adds nothing.
     fn grow(
-        &mut self, record: &RawRecord, layout: &Layout, payload: Cursor<'a>, key: Option<&'a str>,
+        &mut self,
+        record: &RawRecord,
+        layout: &Layout,
+        payload: Cursor<'a>,
+        key: Option<&'a str>,
     ) -> Result<Arc<Layout>, Stop> {
         let topic = &self.raw.topics()[usize::from(record.topic)];
         let Some((its_key, its_row)) = shows(payload.clone(), key, &self.decoder.config) else {
@@ -458,7 +466,9 @@ fn key_schema(key: Option<&str>) -> Option<&str> {
 }
 
 fn inline_layout(schema: &str, key: Option<&str>) -> Result<Layout, Reason> {
-    let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).map_err(|e| Reason::Schema(format!("its schema part: {e}")));
+    let parse = |text: &str| {
+        serde_json::from_str::<serde_json::Value>(text).map_err(|e| Reason::Schema(format!("its schema part: {e}")))
+    };
     let value_schema = parse(schema)?;
     // Records that are no envelopes have schemas of other shapes; they are recognised by their payload.
     let row = match row_slots(&value_schema) {
@@ -469,7 +479,11 @@ fn inline_layout(schema: &str, key: Option<&str>) -> Result<Layout, Reason> {
     let key_slots = match key_schema(key).filter(|text| !text.is_empty()) {
         Some(text) => {
             let of = parse(text)?;
-            if of["type"] == "struct" { slots(&of).map_err(Reason::Schema)? } else { vec![slot(&of).map_err(Reason::Schema)?] }
+            if of["type"] == "struct" {
+                slots(&of).map_err(Reason::Schema)?
+            } else {
+                vec![slot(&of).map_err(Reason::Schema)?]
+            }
         }
         None => bare_key(key, &row),
     };

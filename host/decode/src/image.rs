@@ -86,9 +86,10 @@ impl Image {
             }
         };
         let needs: Vec<Need> = slots.iter().map(need).collect();
-        let columns = slots.iter().zip(&needs).map(|(slot, need)| {
-            (*need != Need::Never).then(|| Builder::new(slot.field.data_type, rows))
-        });
+        let columns = slots
+            .iter()
+            .zip(&needs)
+            .map(|(slot, need)| (*need != Need::Never).then(|| Builder::new(slot.field.data_type, rows)));
         Self { name, columns: columns.collect(), needs, absent: Vec::new() }
     }
 

@@ -129,7 +129,8 @@ pub(crate) fn slot(of: &Value) -> Result<Slot, String> {
     let name = of["field"].as_str().unwrap_or("key");
     let connect = of["type"].as_str().ok_or_else(|| format!("its schema part gives column {name} no type"))?;
     let semantic = of["name"].as_str().unwrap_or_default();
-    let (data_type, conversion) = typed(connect, semantic, of).ok_or_else(|| format!("its schema part gives column {name} the unknown type {connect}"))?;
+    let (data_type, conversion) = typed(connect, semantic, of)
+        .ok_or_else(|| format!("its schema part gives column {name} the unknown type {connect}"))?;
     let nullable = of["optional"].as_bool().unwrap_or(false);
     Ok(Slot::new(Field::new(name, data_type, nullable), conversion))
 }
@@ -151,7 +152,9 @@ fn typed(connect: &str, semantic: &str, of: &Value) -> Option<(DataType, Convers
     };
     Some(match (connect, semantic) {
         ("int32", "io.debezium.time.Date" | "org.apache.kafka.connect.data.Date") => (Date, Plain),
-        ("int64", "io.debezium.time.Timestamp" | "org.apache.kafka.connect.data.Timestamp") => (Timestamp, TimestampOf(milli)),
+        ("int64", "io.debezium.time.Timestamp" | "org.apache.kafka.connect.data.Timestamp") => {
+            (Timestamp, TimestampOf(milli))
+        }
         ("int64", "io.debezium.time.MicroTimestamp") => (Timestamp, TimestampOf(micro)),
         ("int64", "io.debezium.time.NanoTimestamp") => (Timestamp, TimestampOf(nano)),
         ("string", "io.debezium.time.ZonedTimestamp") => (Timestamp, Plain),

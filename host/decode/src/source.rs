@@ -16,7 +16,19 @@ pub(crate) struct SourceInfo<'a> {
 }
 
 const FIELDS: [&str; 13] = [
-    "lsn", "sequence", "file", "pos", "row", "commit_lsn", "change_lsn", "event_serial_no", "scn", "commit_scn", "rs_id", "ssn", "ord",
+    "lsn",
+    "sequence",
+    "file",
+    "pos",
+    "row",
+    "commit_lsn",
+    "change_lsn",
+    "event_serial_no",
+    "scn",
+    "commit_scn",
+    "rs_id",
+    "ssn",
+    "ord",
 ];
 const LSN: usize = 0;
 const SEQUENCE: usize = 1;
@@ -43,11 +55,13 @@ impl<'a> SourceInfo<'a> {
                 ("snapshot", Kind::Text) => info.snapshot = !matches!(&*cursor.string()?, "false" | ""),
                 ("snapshot", Kind::Bool) => info.snapshot = cursor.bool()?,
                 ("connector", Kind::Text) if positions => info.connector = cursor.string()?,
-                (name, Kind::Text | Kind::Number) if positions => match FIELDS.iter().position(|field| *field == name) {
-                    Some(place) if kind == Kind::Text => info.values[place] = Some(cursor.string()?),
-                    Some(place) => info.values[place] = Some(cursor.number()?.into()),
-                    None => drop(cursor.skip()?),
-                },
+                (name, Kind::Text | Kind::Number) if positions => {
+                    match FIELDS.iter().position(|field| *field == name) {
+                        Some(place) if kind == Kind::Text => info.values[place] = Some(cursor.string()?),
+                        Some(place) => info.values[place] = Some(cursor.number()?.into()),
+                        None => drop(cursor.skip()?),
+                    }
+                }
                 _ => drop(cursor.skip()?),
             }
         }
@@ -88,7 +102,8 @@ impl<'a> SourceInfo<'a> {
     fn mysql(&self, out: &mut Vec<u8>) -> Option<()> {
         let file = self.values[FILE].as_deref()?;
         let digits = file.trim_start_matches(|c: char| !c.is_ascii_digit());
-        let number: u64 = file.rsplit('.').next().and_then(|suffix| suffix.parse().ok()).or_else(|| digits.parse().ok())?;
+        let number: u64 =
+            file.rsplit('.').next().and_then(|suffix| suffix.parse().ok()).or_else(|| digits.parse().ok())?;
         out.extend_from_slice(&number.to_be_bytes());
         out.extend_from_slice(&self.number(POS)?.to_be_bytes());
         out.extend_from_slice(&self.number(ROW).unwrap_or(0).to_be_bytes());
@@ -173,12 +188,20 @@ mod tests {
             r#"{"connector":"oracle","scn":"9","commit_scn":"10","ssn":1}"#,
             r#"{"connector":"oracle","scn":"8","commit_scn":"99999999999999999999","ssn":1}"#,
         ]);
-        ascending(&[r#"{"connector":"mongodb","ts_ms":1000,"ord":2}"#, r#"{"connector":"mongodb","ts_ms":1000,"ord":10}"#]);
+        ascending(&[
+            r#"{"connector":"mongodb","ts_ms":1000,"ord":2}"#,
+            r#"{"connector":"mongodb","ts_ms":1000,"ord":10}"#,
+        ]);
     }
 
     #[test]
     fn what_tells_no_position_has_none() {
-        for json in ["{}", r#"{"connector":"postgresql"}"#, r#"{"connector":"vitess","lsn":1}"#, r#"{"connector":"mysql","pos":1}"#] {
+        for json in [
+            "{}",
+            r#"{"connector":"postgresql"}"#,
+            r#"{"connector":"vitess","lsn":1}"#,
+            r#"{"connector":"mysql","pos":1}"#,
+        ] {
             assert_eq!(position(json), None, "{json}");
         }
     }
@@ -186,9 +209,14 @@ mod tests {
     #[test]
     fn snapshot_flags_of_all_releases() {
         for (json, expected) in [
-            (r#"{"snapshot":"true"}"#, true), (r#"{"snapshot":"last"}"#, true), (r#"{"snapshot":"incremental"}"#, true),
-            (r#"{"snapshot":true}"#, true), (r#"{"snapshot":false}"#, false), (r#"{"snapshot":"false"}"#, false),
-            (r#"{"snapshot":null}"#, false), ("{}", false),
+            (r#"{"snapshot":"true"}"#, true),
+            (r#"{"snapshot":"last"}"#, true),
+            (r#"{"snapshot":"incremental"}"#, true),
+            (r#"{"snapshot":true}"#, true),
+            (r#"{"snapshot":false}"#, false),
+            (r#"{"snapshot":"false"}"#, false),
+            (r#"{"snapshot":null}"#, false),
+            ("{}", false),
         ] {
             assert_eq!(SourceInfo::read(&mut Cursor::new(json, 9), false).expect("JSON").snapshot, expected, "{json}");
         }

@@ -22,7 +22,14 @@ fn fates(path: &Path) -> (usize, Vec<String>, u64) {
     let mut raw = RawBatch::default();
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
     for (offset, line) in lines.enumerate() {
-        raw.push(RecordRef { topic: "t", partition: 0, offset: offset as i64, timestamp_ms: None, key: None, value: Some(line.as_bytes()) });
+        raw.push(RecordRef {
+            topic: "t",
+            partition: 0,
+            offset: offset as i64,
+            timestamp_ms: None,
+            key: None,
+            value: Some(line.as_bytes()),
+        });
     }
     let decoder = Decoder::new(DecoderConfig::default(), Box::new(|_, schema| Ok(schema)));
     let decoded = decoder.decode(&raw).expect("decodes");
@@ -43,9 +50,13 @@ fn documented_events_of_every_connector() {
         let is_control = ["-tx.", "-schemachange.", "-notification."].iter().any(|kind| name.contains(kind)) && !is_key;
         match () {
             () if name.starts_with("mongodb") || name.starts_with("outbox") || name.contains("event-changes") => {}
-            () if is_change && !name.starts_with("mysql-04") => assert!(rows > 0 && dead.is_empty(), "{name}: {dead:?}"),
+            () if is_change && !name.starts_with("mysql-04") => {
+                assert!(rows > 0 && dead.is_empty(), "{name}: {dead:?}")
+            }
             () if is_control => assert!(control > 0 && dead.is_empty() && rows == 0, "{name}: {dead:?}"),
-            () if name.contains("-op-m") || name.contains("cloudevent") => assert!(!dead.is_empty() && rows == 0, "{name}"),
+            () if name.contains("-op-m") || name.contains("cloudevent") => {
+                assert!(!dead.is_empty() && rows == 0, "{name}")
+            }
             () => {}
         }
         seen += 1;

@@ -72,10 +72,8 @@ fn read(mut source: KafkaSource) -> Result<(), Failed> {
 fn write(brokers: &str, topic: &str) -> Result<(), Failed> {
     println!("making {topic}");
     Topics::open(brokers, &Properties::default())?.create(topic, PARTITIONS, &[])?;
-    let producer = Producer::open(&ProducerOptions {
-        linger: Duration::from_millis(50),
-        ..ProducerOptions::new(brokers)
-    })?;
+    let producer =
+        Producer::open(&ProducerOptions { linger: Duration::from_millis(50), ..ProducerOptions::new(brokers) })?;
     let mut seed = 88_172_645_463_325_252_u64;
     for n in 0..RECORDS {
         let mut value = format!("{{\"before\":null,\"after\":{{\"id\":{n:08}");
@@ -89,13 +87,8 @@ fn write(brokers: &str, topic: &str) -> Result<(), Failed> {
         value.push_str("}}");
         let key = format!("{{\"id\":{:06}}}", n % 1_000_000);
         let partition = Some(i32::try_from(n % PARTITIONS as usize)?);
-        let record = Outgoing {
-            topic,
-            partition,
-            key: Some(key.as_bytes()),
-            value: Some(value.as_bytes()),
-            timestamp_ms: None,
-        };
+        let record =
+            Outgoing { topic, partition, key: Some(key.as_bytes()), value: Some(value.as_bytes()), timestamp_ms: None };
         producer.send(record)?;
     }
     producer.flush()?;

@@ -101,14 +101,7 @@ mod tests {
     use super::*;
 
     fn record(value: &[u8]) -> RecordRef<'_> {
-        RecordRef {
-            topic: "t",
-            partition: 0,
-            offset: 0,
-            timestamp_ms: None,
-            key: Some(b"k"),
-            value: Some(value),
-        }
+        RecordRef { topic: "t", partition: 0, offset: 0, timestamp_ms: None, key: Some(b"k"), value: Some(value) }
     }
 
     #[test]

@@ -50,8 +50,7 @@ impl EmbeddedBroker {
             .name("embedded-broker".to_owned())
             .spawn(move || serve(&ready, &inbox))
             .map_err(|error| ClientError::Config(error.to_string()))?;
-        let servers =
-            started.recv().map_err(|_| ClientError::Config("the embedded broker stopped".to_owned()))?;
+        let servers = started.recv().map_err(|_| ClientError::Config("the embedded broker stopped".to_owned()))?;
         let servers = servers.map_err(ClientError::Config)?;
         Ok(Self { servers, orders: Some(orders), thread: Some(thread) })
     }
@@ -86,18 +85,11 @@ impl EmbeddedBroker {
         self.order("slow down", "the broker", |done| Order::RoundTrip { time, done })
     }
 
-    fn order(
-        &self,
-        action: &'static str,
-        what: &str,
-        order: impl FnOnce(Done) -> Order,
-    ) -> Result<(), ClientError> {
+    fn order(&self, action: &'static str, what: &str, order: impl FnOnce(Done) -> Order) -> Result<(), ClientError> {
         let (done, answer) = channel();
         let sent = self.orders.as_ref().is_some_and(|orders| orders.send(order(done)).is_ok());
         let answer = if sent { answer.recv().ok() } else { None };
-        answer
-            .unwrap_or(Err("it stopped".to_owned()))
-            .map_err(|reason| ClientError::refused(action, what, &reason))
+        answer.unwrap_or(Err("it stopped".to_owned())).map_err(|reason| ClientError::refused(action, what, &reason))
     }
 }
 
@@ -148,8 +140,7 @@ impl GroupPositions {
     pub fn open(brokers: &str, group: &str, topic: &str, partitions: i32) -> Result<Self, ClientError> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", brokers).set("group.id", group).set("enable.auto.commit", "false");
-        let consumer =
-            config.create().map_err(|error| ClientError::config(&error, &crate::Properties::default()))?;
+        let consumer = config.create().map_err(|error| ClientError::config(&error, &crate::Properties::default()))?;
         let partitions = (0..partitions).map(|partition| TopicPartition::new(topic, partition)).collect();
         Ok(Self { consumer, partitions })
     }
@@ -165,8 +156,7 @@ impl GroupPositions {
             list.add_partition(&tp.topic, tp.partition);
         }
         let committed = self.consumer.committed_offsets(list, Duration::from_secs(10)).map_err(refused)?;
-        let position = |tp: &TopicPartition| match committed.find_partition(&tp.topic, tp.partition)?.offset()
-        {
+        let position = |tp: &TopicPartition| match committed.find_partition(&tp.topic, tp.partition)?.offset() {
             Offset::Offset(next) => Some((tp.clone(), NextOffset(next))),
             _ => None,
         };
@@ -226,23 +216,14 @@ impl Lane {
 impl Feed {
     /// A feed of a topic that nothing was written to yet, with `partitions` partitions.
     pub fn new(producer: Producer, topic: impl Into<String>, partitions: usize) -> Self {
-        Self {
-            producer,
-            topic: topic.into(),
-            lanes: std::iter::repeat_with(Lane::default).take(partitions).collect(),
-        }
+        Self { producer, topic: topic.into(), lanes: std::iter::repeat_with(Lane::default).take(partitions).collect() }
     }
 
     /// Writes a record, unless the reader is too far behind.
     ///
     /// # Errors
     /// [`ClientError::Refused`] if the partition isn't there, or what was sent did not arrive.
-    pub fn offer(
-        &mut self,
-        partition: usize,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-    ) -> Result<Offer, ClientError> {
+    pub fn offer(&mut self, partition: usize, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Offer, ClientError> {
         let lane = self.lanes.get_mut(partition);
         let lane = lane.ok_or_else(|| ClientError::refused("write to", &self.topic, &"no such partition"))?;
         let bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + Lane::RECORD_OVERHEAD;

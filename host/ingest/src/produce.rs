@@ -58,9 +58,8 @@ impl FromStr for Compression {
 
     fn from_str(text: &str) -> Result<Self, ClientError> {
         let named = Self::ALL.into_iter().find(|compression| compression.name() == text);
-        named.ok_or_else(|| {
-            ClientError::Config(format!("compression {text}: expected none, gzip, snappy, lz4 or zstd"))
-        })
+        named
+            .ok_or_else(|| ClientError::Config(format!("compression {text}: expected none, gzip, snappy, lz4 or zstd")))
     }
 }
 
@@ -245,8 +244,7 @@ impl Producer {
     /// [`ClientError::Refused`] if a record did not arrive.
     pub fn serve(&self, wait: Duration) -> Result<(), ClientError> {
         self.producer.poll(wait);
-        let failure =
-            self.producer.context().failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let failure = self.producer.context().failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         failure.map_or(Ok(()), |(topic, error)| Err(ClientError::refused("write to", &topic, &error)))
     }
 
@@ -276,9 +274,7 @@ impl Producer {
     /// # Errors
     /// [`ClientError::Refused`] without a transactional id, or inside another transaction.
     pub fn begin(&self) -> Result<(), ClientError> {
-        self.producer
-            .begin_transaction()
-            .map_err(|error| ClientError::refused("begin", "the transaction", &error))
+        self.producer.begin_transaction().map_err(|error| ClientError::refused("begin", "the transaction", &error))
     }
 
     /// Makes all records since [`Self::begin`] visible to readers of what was committed.

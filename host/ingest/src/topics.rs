@@ -71,9 +71,8 @@ impl Topics {
     /// # Errors
     /// [`ClientError::Refused`].
     pub fn cut(&self, before: &Positions) -> Result<(), ClientError> {
-        let refused = |error: rdkafka::error::KafkaError| {
-            ClientError::refused("delete records of", "the topics", &error)
-        };
+        let refused =
+            |error: rdkafka::error::KafkaError| ClientError::refused("delete records of", "the topics", &error);
         let mut list = TopicPartitionList::new();
         for (tp, next) in before.iter() {
             list.add_partition_offset(&tp.topic, tp.partition, Offset::Offset(next.0)).map_err(refused)?;
@@ -83,11 +82,7 @@ impl Topics {
     }
 }
 
-fn accepted(
-    action: &'static str,
-    topic: &str,
-    results: KafkaResult<Vec<TopicResult>>,
-) -> Result<(), ClientError> {
+fn accepted(action: &'static str, topic: &str, results: KafkaResult<Vec<TopicResult>>) -> Result<(), ClientError> {
     for result in results.map_err(|error| ClientError::refused(action, topic, &error))? {
         result.map_err(|(_, error)| ClientError::refused(action, topic, &error))?;
     }

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use lakemill_lake::{Compression, DeltaSink, TableOptions, table_info};
 use lakemill_model::{
-    CheckpointId, Commit, DataType, Epoch, Field, NextOffset, Op, OffsetRange, OutputRows, Sink, Staged, TableSchema, TopicPartition,
+    CheckpointId, Commit, DataType, Epoch, Field, NextOffset, OffsetRange, Op, OutputRows, Sink, Staged, TableSchema,
+    TopicPartition,
 };
 
 /// As the command has it.
@@ -36,9 +37,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Stages batches of several sizes that are never committed.
 fn encode(folder: &std::path::Path) -> Result<(), Box<dyn Error>> {
     println!("encode and write, one thread, best of 25, 12 columns");
-    for (name, compression) in
-        [("zstd", Compression::Zstd), ("snappy", Compression::Snappy), ("gzip", Compression::Gzip), ("none", Compression::None)]
-    {
+    for (name, compression) in [
+        ("zstd", Compression::Zstd),
+        ("snappy", Compression::Snappy),
+        ("gzip", Compression::Gzip),
+        ("none", Compression::None),
+    ] {
         for rows in [100_000, 10_000, 1_000] {
             let location = folder.join(format!("encode-{name}")).display().to_string();
             let options = TableOptions { compression, fsync: false, ..TableOptions::new("bench", "orders", location) };
@@ -59,9 +63,13 @@ fn encode(folder: &std::path::Path) -> Result<(), Box<dyn Error>> {
 
 /// Commits one small batch after the other.
 fn grow(folder: &std::path::Path, commits: u64, interval: u64, fsync: bool) -> Result<(), Box<dyn Error>> {
-    println!("{commits} commits of 100 rows, a checkpoint every {interval}, {}", if fsync { "each on the disk" } else { "not waiting for the disk" });
+    println!(
+        "{commits} commits of 100 rows, a checkpoint every {interval}, {}",
+        if fsync { "each on the disk" } else { "not waiting for the disk" }
+    );
     let location = folder.display().to_string();
-    let options = TableOptions { fsync, checkpoint_interval: interval, ..TableOptions::new("bench", "orders", location) };
+    let options =
+        TableOptions { fsync, checkpoint_interval: interval, ..TableOptions::new("bench", "orders", location) };
     let mut sink = DeltaSink::open(options.clone())?;
     let stage = sink.stage();
     let batch = orders(100, 0);
@@ -82,7 +90,9 @@ fn grow(folder: &std::path::Path, commits: u64, interval: u64, fsync: bool) -> R
             };
             let (staging, committing) = (last(&staging), last(&committing));
             let (now, peak) = (resident_mib("VmRSS:"), resident_mib("VmHWM:"));
-            println!("  commit {n:>6}: stage {staging} ms, commit {committing} ms (median of the last 100); resident {now} MiB, peak {peak}");
+            println!(
+                "  commit {n:>6}: stage {staging} ms, commit {committing} ms (median of the last 100); resident {now} MiB, peak {peak}"
+            );
         }
     }
     let started = Instant::now();
@@ -138,7 +148,8 @@ fn orders(rows: usize, first: i64) -> OutputRows {
     let mut random = fastrand::Rng::with_seed(10);
     let quantity: ArrayRef = Arc::new(Int32Array::from_iter_values((0..rows).map(|_| random.i32(1..20))));
     let paid: ArrayRef = Arc::new((0..rows).map(|_| Some(random.bool())).collect::<BooleanArray>());
-    let created: ArrayRef = Arc::new(Int64Array::from_iter_values((first..).take(rows).map(|n| 1_760_000_000_000_000 + n * 1000)));
+    let created: ArrayRef =
+        Arc::new(Int64Array::from_iter_values((first..).take(rows).map(|n| 1_760_000_000_000_000 + n * 1000)));
     let columns = [
         ("id", DataType::Int64, id),
         ("customer_id", DataType::Int64, customer),

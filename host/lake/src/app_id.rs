@@ -147,7 +147,8 @@ mod tests {
     #[test]
     fn any_name_reads_back_and_no_two_ids_are_the_same() {
         let names = &["a", "a/b", "a%2Fb", "done", "epoch", "%64one", "lakemill", "", " ", "münchen", "100%", "a//b"];
-        let triples = names.iter().flat_map(|p| names.iter().flat_map(move |s| names.iter().map(move |t| (*p, *s, *t))));
+        let triples =
+            names.iter().flat_map(|p| names.iter().flat_map(move |s| names.iter().map(move |t| (*p, *s, *t))));
         let mut seen = std::collections::HashSet::new();
         for (pipeline, sink, topic) in triples {
             let ids = AppIds::new("t/x", pipeline, sink);
@@ -165,9 +166,18 @@ mod tests {
 
     #[test]
     fn other_peoples_ids_are_not_ours() {
-        for id in ["", "spark", "lakemill", "lakemill/t/p/s/topic", "lakemill/t/p/s/topic/x", "lakemill/t/p/s/a/1/2",
-            "lakemill/t/p/s/%zz/1", "lakemill/t/p/s/%/1", "lakemill/t/p/s/%FF/1", "other/t/p/s/topic/1"]
-        {
+        for id in [
+            "",
+            "spark",
+            "lakemill",
+            "lakemill/t/p/s/topic",
+            "lakemill/t/p/s/topic/x",
+            "lakemill/t/p/s/a/1/2",
+            "lakemill/t/p/s/%zz/1",
+            "lakemill/t/p/s/%/1",
+            "lakemill/t/p/s/%FF/1",
+            "other/t/p/s/topic/1",
+        ] {
             assert_eq!(AppId::parse(id), None, "{id}");
         }
     }

@@ -73,9 +73,10 @@ impl Disk {
     /// Writes a file that does not exist yet. Its name is durable after [`Disk::sync_dir`] of its folder.
     pub(crate) fn write_new(self, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
         let mut file = File::create_new(path).doing("create", path)?;
-        let written = file.write_all(bytes).doing("write", path).and_then(|()| {
-            if self.fsync { file.sync_all().doing("sync", path) } else { Ok(()) }
-        });
+        let written = file
+            .write_all(bytes)
+            .doing("write", path)
+            .and_then(|()| if self.fsync { file.sync_all().doing("sync", path) } else { Ok(()) });
         if written.is_err() {
             // On a full disk the half of a file takes the room that the next try needs.
             drop(fs::remove_file(path));
@@ -145,7 +146,8 @@ mod tests {
             writers.into_iter().map(|writer| writer.join().expect("no panic")).collect()
         });
         assert_eq!(won.iter().filter(|won| **won == Published::Created).count(), 1);
-        let names: Vec<_> = fs::read_dir(dir.path()).expect("a folder").map(|entry| entry.expect("a file").file_name()).collect();
+        let names: Vec<_> =
+            fs::read_dir(dir.path()).expect("a folder").map(|entry| entry.expect("a file").file_name()).collect();
         assert_eq!(names, ["1.json"], "no temporary file stays");
         let winner = won.iter().position(|won| *won == Published::Created).expect("one won");
         let text = read(&dir.path().join("1.json")).expect("readable").expect("there");
@@ -170,7 +172,9 @@ mod tests {
         let file = dir.path().join("file");
         DISK.write_new(&file, b"x").expect("written");
         let error = DISK.make_dir(&file.join("below")).expect_err("a file is no folder");
-        let SinkError::Storage { action, path, .. } = error.into_sink_error("orders") else { panic!("a storage error") };
+        let SinkError::Storage { action, path, .. } = error.into_sink_error("orders") else {
+            panic!("a storage error")
+        };
         assert_eq!((action, path), ("create", file.display().to_string()));
         assert!(DISK.write_new(&file, b"y").is_err(), "a file that exists is not overwritten");
         assert_eq!(read(&file).expect("readable"), Some(b"x".to_vec()));

@@ -44,7 +44,9 @@ enum Layout {
 
 /// Encodes all rows of `batch`.
 pub(crate) fn encode(
-    batch: &RecordBatch, compression: Compression, row_group_rows_max: usize,
+    batch: &RecordBatch,
+    compression: Compression,
+    row_group_rows_max: usize,
 ) -> Result<Encoded, ParquetError> {
     let options = ArrowWriterOptions::new()
         .with_properties(properties(batch, compression, row_group_rows_max))
@@ -162,7 +164,11 @@ mod tests {
         assert_eq!(texts(&|n| ["new", "paid"][mixed(n) % 2].to_owned()), Layout::Dictionary);
         assert_eq!(texts(&|n| format!("please ring at door {n}")), Layout::Plain(Encoding::DELTA_BYTE_ARRAY));
         assert_eq!(texts(&|n| format!("{:x}", mixed(n))), Layout::Plain(Encoding::PLAIN));
-        assert_eq!(texts(&|n| format!("{:x}", mixed(n / 4))), Layout::Plain(Encoding::DELTA_BYTE_ARRAY), "runs are no dictionary");
+        assert_eq!(
+            texts(&|n| format!("{:x}", mixed(n / 4))),
+            Layout::Plain(Encoding::DELTA_BYTE_ARRAY),
+            "runs are no dictionary"
+        );
         for (modulus, pays) in [(10, true), (500, true), (10_000, false)] {
             let floats = Float64Array::from_iter_values((0..10_000).map(|n| (mixed(n) % modulus) as f64));
             assert_eq!(layout(&floats), dictionary_if(pays), "{modulus}");
@@ -183,7 +189,8 @@ mod tests {
             assert_eq!(encoded.metadata.num_row_groups(), 5);
             let bytes = bytes::Bytes::from(encoded.bytes);
             let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).expect("a Parquet file");
-            let read: Vec<_> = reader.with_batch_size(10_000).build().expect("a reader").collect::<Result<_, _>>().expect("rows");
+            let read: Vec<_> =
+                reader.with_batch_size(10_000).build().expect("a reader").collect::<Result<_, _>>().expect("rows");
             assert_eq!(read, std::slice::from_ref(&batch), "{compression:?}");
         }
     }

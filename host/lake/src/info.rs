@@ -66,7 +66,10 @@ pub fn table_info(location: &str) -> Result<TableInfo, SinkError> {
         let (rows, files, bytes) = (Some(totals.rows), totals.files, totals.bytes);
         return Ok(info(TableKind::Parquet, version, &shape, &positions, FileTotals { files, bytes, rows }));
     }
-    Err(none(format!("there is no table at {}: neither a _delta_log nor a _manifest with anything in it", root.display())))
+    Err(none(format!(
+        "there is no table at {}: neither a _delta_log nor a _manifest with anything in it",
+        root.display()
+    )))
 }
 
 fn delta(root: &Path) -> Result<Option<TableInfo>, crate::delta::LookError> {
@@ -76,7 +79,11 @@ fn delta(root: &Path) -> Result<Option<TableInfo>, crate::delta::LookError> {
 }
 
 fn info(
-    kind: TableKind, version: u64, shape: &Shape, transactions: &BTreeMap<String, i64>, totals: FileTotals,
+    kind: TableKind,
+    version: u64,
+    shape: &Shape,
+    transactions: &BTreeMap<String, i64>,
+    totals: FileTotals,
 ) -> TableInfo {
     TableInfo {
         kind,
@@ -92,7 +99,8 @@ fn info(
 
 /// By sink, from the application transactions of a table. What a pipeline says of all its sinks is said of each.
 fn owners(transactions: &BTreeMap<String, i64>) -> BTreeMap<TableOwner, SinkPositions> {
-    let ids: Vec<(AppId, i64)> = transactions.iter().filter_map(|(id, number)| Some((AppId::parse(id)?, *number))).collect();
+    let ids: Vec<(AppId, i64)> =
+        transactions.iter().filter_map(|(id, number)| Some((AppId::parse(id)?, *number))).collect();
     let mut owners: BTreeMap<TableOwner, SinkPositions> = BTreeMap::new();
     for (id, number) in &ids {
         let AppIdKind::Held(sink) = &id.kind else { continue };

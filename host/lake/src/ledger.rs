@@ -47,7 +47,9 @@ impl View {
             }
             if let Some(AppId { kind, partition, .. }) = AppId::parse(&id) {
                 match kind {
-                    AppIdKind::Held(_) if id == ids.held(&partition) => self.positions.held.set(partition, NextOffset(number)),
+                    AppIdKind::Held(_) if id == ids.held(&partition) => {
+                        self.positions.held.set(partition, NextOffset(number))
+                    }
                     AppIdKind::Held(_) => {}
                     AppIdKind::Done => self.positions.done.set(partition, NextOffset(number)),
                     AppIdKind::Epoch => self.positions.epochs.set(partition, Epoch(number)),
@@ -84,7 +86,10 @@ pub(crate) fn shown(ledger: &impl Ledger) -> SinkPositions {
 /// Makes `files` visible together with what `commit` says, or finds them there. `expected` is what the sink held after our last
 /// look or commit; it moves on with the commit.
 pub(crate) fn commit(
-    ledger: &mut impl Ledger, expected: &mut Positions, files: &[StagedFile], commit: &Commit,
+    ledger: &mut impl Ledger,
+    expected: &mut Positions,
+    files: &[StagedFile],
+    commit: &Commit,
 ) -> Result<CommitOutcome, SinkError> {
     let (mut errors, mut overtaken, mut last_error) = (0, 0, None);
     loop {
@@ -144,7 +149,9 @@ pub(crate) fn changes(ids: &AppIds, shown: &SinkPositions, commit: &Commit) -> B
         if shown.held.get(tp) != Some(range.end) {
             changes.insert(ids.held(tp), range.end.0);
         }
-        if let Some(epoch) = commit.epochs.get(tp).filter(|epoch| shown.epochs.get(tp).is_none_or(|there| there < *epoch)) {
+        if let Some(epoch) =
+            commit.epochs.get(tp).filter(|epoch| shown.epochs.get(tp).is_none_or(|there| there < *epoch))
+        {
             changes.insert(ids.epoch(tp), epoch.0);
         }
     }

@@ -163,7 +163,9 @@ fn write_cell(data_type: DataType, cells: &dyn Array, row: usize, out: &mut Stri
             out.push_str(cells.as_string::<i32>().value(row));
             Ok(())
         }
-        DataType::Float32 | DataType::Float64 | DataType::Bytes => unreachable!("`Shape::fit` refuses tables partitioned by these"),
+        DataType::Float32 | DataType::Float64 | DataType::Bytes => {
+            unreachable!("`Shape::fit` refuses tables partitioned by these")
+        }
     };
     written.expect("a String takes everything");
 }

@@ -82,10 +82,16 @@ impl Shape {
         let mut seen = std::collections::BTreeMap::new();
         for field in &schema.fields {
             if let Some(bad) = field.name.chars().find(|c| " ,;{}()\n\t=".contains(*c)) {
-                return Err(format!("column `{}`: Delta allows no {bad:?} in names; rename it in the transform's output", field.name));
+                return Err(format!(
+                    "column `{}`: Delta allows no {bad:?} in names; rename it in the transform's output",
+                    field.name
+                ));
             }
             if let Some(other) = seen.insert(field.name.to_lowercase(), &field.name) {
-                return Err(format!("columns `{other}` and `{}`: readers take them for one; rename one of them", field.name));
+                return Err(format!(
+                    "columns `{other}` and `{}`: readers take them for one; rename one of them",
+                    field.name
+                ));
             }
         }
         for name in partition_columns {
@@ -95,7 +101,10 @@ impl Shape {
             };
             // Of decimals, delta-rs 1.6.6 misreads the negative ones.
             if !makes_folders(field.data_type) || matches!(field.data_type, DataType::Decimal { .. }) {
-                return Err(format!("partition column `{name}`: {} makes no good folder names; take another column", field.data_type));
+                return Err(format!(
+                    "partition column `{name}`: {} makes no good folder names; take another column",
+                    field.data_type
+                ));
             }
         }
         if partition_columns.len() >= schema.fields.len() {
@@ -161,7 +170,9 @@ impl Shape {
         let Some(column) = self.columns.iter().find(|column| column.name == field.name) else {
             let same = self.columns.iter().find(|column| column.name.to_lowercase() == field.name.to_lowercase());
             return Some(match same {
-                Some(column) => format!("the table calls it `{}`; give it that name in the transform's output", column.name),
+                Some(column) => {
+                    format!("the table calls it `{}`; give it that name in the transform's output", column.name)
+                }
                 None => format!(
                     "the table does not have it, the rows have it as {}; add it to the table, \
                      or leave it out of the transform's output",
@@ -234,7 +245,8 @@ mod tests {
     use super::*;
 
     fn rows(fields: &[(&str, DataType, bool)]) -> TableSchema {
-        let fields = fields.iter().map(|(name, data_type, nullable)| Field::new(*name, *data_type, *nullable)).collect();
+        let fields =
+            fields.iter().map(|(name, data_type, nullable)| Field::new(*name, *data_type, *nullable)).collect();
         TableSchema { fields, key: vec![] }
     }
 
@@ -247,7 +259,10 @@ mod tests {
 
     #[test]
     fn order_is_free_and_missing_nullable_columns_are_null() {
-        let table = table(&[("id", DataType::Int64, false), ("day", DataType::Date, true), ("note", DataType::Json, true)], &["day"]);
+        let table = table(
+            &[("id", DataType::Int64, false), ("day", DataType::Date, true), ("note", DataType::Json, true)],
+            &["day"],
+        );
         let fit = table.fit(&rows(&[("day", DataType::Date, false), ("id", DataType::Int64, true)])).expect("fits");
         let places = |sources: &[Source]| sources.iter().map(|s| (s.field.name.to_string(), s.at)).collect::<Vec<_>>();
         assert_eq!(places(&fit.data), [("id".to_owned(), Some(1)), ("note".to_owned(), None)]);
@@ -256,8 +271,14 @@ mod tests {
 
     #[test]
     fn every_column_that_does_not_fit_is_named_with_what_to_do() {
-        let mut table = table(&[("id", DataType::Int64, false), ("total", AMOUNT, true), ("Note", DataType::Text, true)], &[]);
-        table.columns.push(Column { name: "tags".into(), kind: Kind::Other("array".into()), nullable: true, stats: true });
+        let mut table =
+            table(&[("id", DataType::Int64, false), ("total", AMOUNT, true), ("Note", DataType::Text, true)], &[]);
+        table.columns.push(Column {
+            name: "tags".into(),
+            kind: Kind::Other("array".into()),
+            nullable: true,
+            stats: true,
+        });
         let error = table
             .fit(&rows(&[
                 ("total", DataType::Float64, true),
@@ -286,7 +307,8 @@ mod tests {
         let schema = rows(&[("id", DataType::Int64, true)]);
         let fit = table.fit(&schema).expect("nulls are looked for in the rows");
         let batch = |ids: Vec<Option<i64>>| {
-            RecordBatch::try_new(schema.to_arrow(), vec![Arc::new(arrow_array::Int64Array::from(ids))]).expect("a batch")
+            RecordBatch::try_new(schema.to_arrow(), vec![Arc::new(arrow_array::Int64Array::from(ids))])
+                .expect("a batch")
         };
         assert!(fit.data_columns(&batch(vec![Some(1)])).is_ok());
         let error = fit.data_columns(&batch(vec![Some(1), None, None])).expect_err("must be refused");
@@ -311,13 +333,21 @@ mod tests {
     fn a_table_partitioned_by_what_we_cannot_spell_takes_no_rows() {
         let id = Field::new("id", DataType::Int64, true);
         let by = |kind: Kind| Shape {
-            columns: vec![Column { name: "p".into(), kind, nullable: true, stats: true }, table(&[("id", DataType::Int64, true)], &[]).columns[0].clone()],
+            columns: vec![
+                Column { name: "p".into(), kind, nullable: true, stats: true },
+                table(&[("id", DataType::Int64, true)], &[]).columns[0].clone(),
+            ],
             partition_columns: vec!["p".into()],
         };
         let schema = TableSchema { fields: vec![id], key: vec![] };
         for (kind, name) in [(Kind::Known(DataType::Float64), "double"), (Kind::Other("short".into()), "short")] {
             let error = by(kind).fit(&schema).expect_err("must be refused");
-            assert!(error.contains(&format!("column `p`: the table is partitioned by it, which Lakemill does not write for {name}")), "{error}");
+            assert!(
+                error.contains(&format!(
+                    "column `p`: the table is partitioned by it, which Lakemill does not write for {name}"
+                )),
+                "{error}"
+            );
         }
         by(Kind::Known(AMOUNT)).fit(&schema).expect("a table that others made so");
     }

@@ -10,9 +10,7 @@ use arrow_array::types::{Float32Type, Float64Type};
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType as ArrowType;
 use arrow_select::take::take_record_batch;
-use lakemill_model::{
-    CheckpointId, OutputRows, Payload, SinkError, Stage, Staged, StagedFile, TableSchema,
-};
+use lakemill_model::{CheckpointId, OutputRows, Payload, SinkError, Stage, Staged, StagedFile, TableSchema};
 
 use crate::disk::Disk;
 use crate::encode::encode;
@@ -86,7 +84,9 @@ impl Target {
             let fit = self.fit_to(&shape, schema)?;
             let names = |fit: &Fit| fit.partition.iter().map(|source| source.field.name.clone()).collect::<Vec<_>>();
             if names(before) != names(&fit) {
-                return Err(self.misfit("the table was partitioned differently while rows were on their way; start again".to_owned()));
+                return Err(self.misfit(
+                    "the table was partitioned differently while rows were on their way; start again".to_owned(),
+                ));
             }
             fitting.push((schema.clone(), Arc::new(fit)));
         }
@@ -149,7 +149,11 @@ impl Target {
     }
 
     fn write_part(
-        &self, checkpoint: CheckpointId, fit: &Fit, columns: &RecordBatch, part: &Part,
+        &self,
+        checkpoint: CheckpointId,
+        fit: &Fit,
+        columns: &RecordBatch,
+        part: &Part,
     ) -> Result<StagedFile, SinkError> {
         let taken;
         let columns = match &part.rows {
@@ -190,7 +194,8 @@ impl Stage for Target {
     fn stage(&self, checkpoint: CheckpointId, rows: OutputRows) -> Result<Staged, SinkError> {
         let fit = self.fit(&rows.schema)?;
         let columns = fit.data_columns(&rows.batch).map_err(|reason| self.misfit(reason))?;
-        let parts = split(&fit, &rows.batch, self.options.partitions_per_batch_max).map_err(|reason| self.misfit(reason))?;
+        let parts =
+            split(&fit, &rows.batch, self.options.partitions_per_batch_max).map_err(|reason| self.misfit(reason))?;
         let files = parts
             .iter()
             .map(|part| self.write_part(checkpoint, &fit, &columns, part))

@@ -67,7 +67,9 @@ fn column_stats(metadata: &ParquetMetaData, column: usize, data_type: DataType) 
     let nulls = groups().map(|(_, stats)| stats?.null_count_opt()).sum::<Option<u64>>();
     // A row group of nulls has no bounds and needs none; where another one has none, nobody knows.
     let of_values = |max: bool| -> Option<Vec<Bound>> {
-        let only_nulls = |rows: i64, stats: &Statistics| stats.null_count_opt().is_some_and(|nulls| i64::try_from(nulls) == Ok(rows));
+        let only_nulls = |rows: i64, stats: &Statistics| {
+            stats.null_count_opt().is_some_and(|nulls| i64::try_from(nulls) == Ok(rows))
+        };
         groups()
             .filter(|(rows, stats)| !stats.is_some_and(|stats| only_nulls(*rows, stats)))
             .map(|(_, stats)| bound(stats?, data_type, max))

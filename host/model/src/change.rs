@@ -99,18 +99,16 @@ impl ChangeBatch {
     pub fn select(&self, rows: &[u32]) -> ChangeBatch {
         let indices = UInt32Array::from(rows.to_vec());
         let bits = |bits: &BooleanBuffer| rows.iter().map(|&row| bits.value(row as usize)).collect::<BooleanBuffer>();
-        let take = |array: &dyn Array| {
-            arrow_select::take::take(array, &indices, None).expect("the rows are the batch's own")
-        };
+        let take =
+            |array: &dyn Array| arrow_select::take::take(array, &indices, None).expect("the rows are the batch's own");
         let image = |image: &ImageData| ImageData {
             columns: image
                 .columns
                 .iter()
                 .map(|cells| {
-                    cells.as_ref().map(|cells| Cells {
-                        array: take(&cells.array),
-                        unchanged: cells.unchanged.as_ref().map(bits),
-                    })
+                    cells
+                        .as_ref()
+                        .map(|cells| Cells { array: take(&cells.array), unchanged: cells.unchanged.as_ref().map(bits) })
                 })
                 .collect(),
             present: image.present.as_ref().map(bits),

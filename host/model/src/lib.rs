@@ -23,9 +23,7 @@ pub use commit::{Commit, CommitDecision, CommitOutcome, SinkPositions};
 pub use envelope::EnvelopeColumn;
 pub use error::{Disposition, SinkError, SourceError, TransformError};
 pub use op::Op;
-pub use position::{
-    CheckpointId, Epoch, Epochs, NextOffset, OffsetRange, PositionDelta, Positions, TopicPartition,
-};
+pub use position::{CheckpointId, Epoch, Epochs, NextOffset, OffsetRange, PositionDelta, Positions, TopicPartition};
 pub use record::{RawBatch, RawRecord, RecordRef};
 pub use row::RowSource;
 pub use schema::{DataType, Field, RowSchema, TableSchema};

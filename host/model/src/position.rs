@@ -174,9 +174,7 @@ impl FromIterator<(TopicPartition, OffsetRange)> for PositionDelta {
 
 impl From<Vec<(String, i32, OffsetRange)>> for PositionDelta {
     fn from(list: Vec<(String, i32, OffsetRange)>) -> Self {
-        list.into_iter()
-            .map(|(topic, partition, range)| (TopicPartition::new(topic, partition), range))
-            .collect()
+        list.into_iter().map(|(topic, partition, range)| (TopicPartition::new(topic, partition), range)).collect()
     }
 }
 

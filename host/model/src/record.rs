@@ -152,9 +152,7 @@ mod tests {
     #[test]
     fn keeps_null_and_empty_apart() {
         let mut batch = RawBatch::default();
-        let base = RecordRef {
-            topic: "a", partition: 1, offset: 7, timestamp_ms: None, key: None, value: Some(b""),
-        };
+        let base = RecordRef { topic: "a", partition: 1, offset: 7, timestamp_ms: None, key: None, value: Some(b"") };
         batch.push(base);
         batch.push(RecordRef { topic: "b", key: Some(b"k"), value: None, offset: 8, ..base });
         batch.push(RecordRef { offset: 9, value: Some(b"v"), ..base });

@@ -1,10 +1,10 @@
 //! The `row` image: per row the one image that the change is about, by the words of wit/types.wit. Pure.
 
+use crate::{Cells, ChangeBatch, ImageData, Op};
 use arrow_array::{Array, ArrayRef, new_null_array};
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::ArrowError;
 use arrow_select::interleave::interleave;
-use crate::{Cells, ChangeBatch, ImageData, Op};
 
 /// Where the cells of each row come from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -51,9 +51,7 @@ impl DataType {
                 arrow::DataType::Decimal128(precision, i8::try_from(scale).unwrap_or(i8::MAX))
             }
             DataType::Date => arrow::DataType::Date32,
-            DataType::Timestamp => {
-                arrow::DataType::Timestamp(arrow::TimeUnit::Microsecond, Some("UTC".into()))
-            }
+            DataType::Timestamp => arrow::DataType::Timestamp(arrow::TimeUnit::Microsecond, Some("UTC".into())),
             DataType::Text | DataType::Json => arrow::DataType::Utf8,
             DataType::Bytes => arrow::DataType::Binary,
         }
@@ -85,8 +83,16 @@ impl std::str::FromStr for DataType {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let plain = [
-            DataType::Boolean, DataType::Int32, DataType::Int64, DataType::Float32, DataType::Float64,
-            DataType::Date, DataType::Timestamp, DataType::Text, DataType::Bytes, DataType::Json,
+            DataType::Boolean,
+            DataType::Int32,
+            DataType::Int64,
+            DataType::Float32,
+            DataType::Float64,
+            DataType::Date,
+            DataType::Timestamp,
+            DataType::Text,
+            DataType::Bytes,
+            DataType::Json,
         ];
         if let Some(found) = plain.into_iter().find(|t| t.to_string() == text) {
             return Ok(found);

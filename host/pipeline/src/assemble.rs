@@ -18,8 +18,8 @@ use serde::Serialize;
 use crate::error::PipelineError;
 use crate::projection::projection;
 use crate::run::Assembly;
-use crate::spec::written::{self, Metadata, SinkSpec};
 use crate::spec::units::Template;
+use crate::spec::written::{self, Metadata, SinkSpec};
 use crate::spec::{SpecFile, timestamp_ms};
 use crate::worker::BoundTransform;
 
@@ -56,9 +56,8 @@ pub fn check(file: &SpecFile) -> Result<Vec<Wired>, PipelineError> {
     wire(&file.spec, &components)?;
     let wired = components.iter().map(|component| {
         let description = component.description();
-        let outputs = description.outputs.iter().map(|output| {
-            (output.name.to_string(), format!("sinks.{}", output.name))
-        });
+        let outputs =
+            description.outputs.iter().map(|output| (output.name.to_string(), format!("sinks.{}", output.name)));
         Wired {
             name: description.name.clone(),
             version: description.version.clone(),
@@ -102,7 +101,9 @@ pub fn cache_folder() -> PathBuf {
 /// # Errors
 /// Like [`assemble`].
 pub fn with_transforms(
-    file: &SpecFile, options: &Options, transforms: Vec<Arc<dyn Transform>>,
+    file: &SpecFile,
+    options: &Options,
+    transforms: Vec<Arc<dyn Transform>>,
 ) -> Result<Assembly, PipelineError> {
     let spec = &file.spec;
     let outputs = wire(spec, &transforms)?;
@@ -173,10 +174,14 @@ fn load(file: &SpecFile, options: &Options) -> Result<Vec<Arc<dyn Transform>>, P
         let of = LoadOptions {
             name,
             config_json: serde_json::Value::Object(config).to_string(),
-            grants: transform.grants.iter().map(|grant| match grant {
-                written::Grant::Config => Grant::Config,
-                written::Grant::Log => Grant::Log,
-            }).collect(),
+            grants: transform
+                .grants
+                .iter()
+                .map(|grant| match grant {
+                    written::Grant::Config => Grant::Config,
+                    written::Grant::Log => Grant::Log,
+                })
+                .collect(),
             limits: Limits {
                 memory_bytes_max: usize::try_from(transform.limits.memory.0).unwrap_or(usize::MAX),
                 batch_ms_max: transform.limits.batch_ms_max,
@@ -184,10 +189,9 @@ fn load(file: &SpecFile, options: &Options) -> Result<Vec<Arc<dyn Transform>>, P
             },
             cache_dir: Some(cache.clone()),
         };
-        let component = engine.load_file(&path, of).map_err(|source| PipelineError::Load {
-            component: transform.component.clone(),
-            source,
-        })?;
+        let component = engine
+            .load_file(&path, of)
+            .map_err(|source| PipelineError::Load { component: transform.component.clone(), source })?;
         if let Some(took) = component.report().compile_time {
             tracing::info!(component = %transform.component, took_ms = took.as_millis() as u64, "compiled");
         }
@@ -202,7 +206,10 @@ fn memory_bytes_max(spec: &written::Spec) -> usize {
 }
 
 fn decoder(
-    spec: &written::Spec, outputs: &[Vec<(usize, Vec<Metadata>)>], transforms: &[Arc<dyn Transform>], book: SchemaBook,
+    spec: &written::Spec,
+    outputs: &[Vec<(usize, Vec<Metadata>)>],
+    transforms: &[Arc<dyn Transform>],
+    book: SchemaBook,
 ) -> Decoder {
     let mode = match &spec.source.schema {
         written::Schema::Infer => SchemaMode::Infer,
@@ -239,7 +246,10 @@ fn start(spec: &written::Spec) -> StartAt {
 }
 
 /// By transform and output: the sink's index and the columns that it adds.
-fn wire(spec: &written::Spec, transforms: &[Arc<dyn Transform>]) -> Result<Vec<Vec<(usize, Vec<Metadata>)>>, PipelineError> {
+fn wire(
+    spec: &written::Spec,
+    transforms: &[Arc<dyn Transform>],
+) -> Result<Vec<Vec<(usize, Vec<Metadata>)>>, PipelineError> {
     let mut used = vec![false; spec.sinks.0.len()];
     let mut wired = Vec::new();
     for transform in transforms {
@@ -318,9 +328,11 @@ fn source(file: &SpecFile, options: &Options) -> Result<Box<dyn Source>, Pipelin
         of.properties = properties.collect::<Result<Properties, PipelineError>>()?;
         return Ok(Box::new(KafkaSource::open(of)?));
     }
-    let files = spec.source.files.as_ref().ok_or_else(|| {
-        SourceError::Config("`source` names neither `kafka` nor `files`".into())
-    })?;
+    let files = spec
+        .source
+        .files
+        .as_ref()
+        .ok_or_else(|| SourceError::Config("`source` names neither `kafka` nor `files`".into()))?;
     let of = FileOptions {
         paths: files.paths.iter().map(|path| location(&file.resolve(path))).collect(),
         topic: files.topic.clone(),

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 use lakemill_model::{
-    CheckpointId, Commit, CommitOutcome, Epochs, OffsetRange, PositionDelta, Positions, Sink, SinkError, SinkPositions, Staged,
+    CheckpointId, Commit, CommitOutcome, Epochs, OffsetRange, PositionDelta, Positions, Sink, SinkError, SinkPositions,
+    Staged,
 };
 use lakemill_state::Plan;
 
@@ -28,7 +29,11 @@ pub(crate) struct Committer<'a> {
 
 impl<'a> Committer<'a> {
     pub fn new(
-        sinks: Vec<Box<dyn Sink>>, anchor: usize, digests: Vec<String>, reports: Sender<Report>, progress: &'a Progress,
+        sinks: Vec<Box<dyn Sink>>,
+        anchor: usize,
+        digests: Vec<String>,
+        reports: Sender<Report>,
+        progress: &'a Progress,
     ) -> Self {
         let held = vec![Positions::new(); sinks.len()];
         Self { sinks, anchor, digests, reports, progress, held, epochs: Epochs::default() }
@@ -112,7 +117,12 @@ impl<'a> Committer<'a> {
     }
 
     fn commit_sink(
-        &mut self, sink: usize, staged: Vec<Staged>, checkpoint: CheckpointId, step: &PositionDelta, done: Positions,
+        &mut self,
+        sink: usize,
+        staged: Vec<Staged>,
+        checkpoint: CheckpointId,
+        step: &PositionDelta,
+        done: Positions,
     ) -> Result<CommitOutcome, SinkError> {
         let delta = never_back(step, &self.held[sink]);
         let commit = Commit {
@@ -158,8 +168,10 @@ mod tests {
     fn a_sink_that_is_ahead_is_not_set_back() {
         let tp = |n| TopicPartition::new("t", n);
         let range = |start, end| OffsetRange { start: NextOffset(start), end: NextOffset(end) };
-        let step: PositionDelta = [(tp(0), range(60, 65)), (tp(1), range(0, 10)), (tp(2), range(5, 5))].into_iter().collect();
-        let held: Positions = [(tp(0), NextOffset(70)), (tp(1), NextOffset(3)), (tp(2), NextOffset(9))].into_iter().collect();
+        let step: PositionDelta =
+            [(tp(0), range(60, 65)), (tp(1), range(0, 10)), (tp(2), range(5, 5))].into_iter().collect();
+        let held: Positions =
+            [(tp(0), NextOffset(70)), (tp(1), NextOffset(3)), (tp(2), NextOffset(9))].into_iter().collect();
         let moved = never_back(&step, &held);
         let expected = [(tp(0), range(60, 70)), (tp(1), range(0, 10)), (tp(2), range(9, 9))].into_iter().collect();
         assert_eq!(moved, expected);

@@ -105,7 +105,8 @@ mod tests {
     #[test]
     fn a_letter_holds_the_record_as_it_came() {
         let mut raw = RawBatch::default();
-        let base = RecordRef { topic: "t", partition: 2, offset: 5, timestamp_ms: Some(7), key: None, value: Some(b"\xff{") };
+        let base =
+            RecordRef { topic: "t", partition: 2, offset: 5, timestamp_ms: Some(7), key: None, value: Some(b"\xff{") };
         raw.push(base);
         raw.push(RecordRef { offset: 6, key: Some(b"k"), value: None, timestamp_ms: None, ..base });
         let letter = |record, stage| Letter { record, stage, reason: format!("r{record}"), digest: None };

@@ -68,9 +68,7 @@ impl OutputPlan {
     /// Resolves an output over the rows of a topic.
     ///
     /// The error is for whoever wired the transform to the topic: it names the output, the column and what there is.
-    pub fn resolve(
-        output: &OutputSpec, input: &RowSchema, topic: &str, added: &[Metadata],
-    ) -> Result<Self, String> {
+    pub fn resolve(output: &OutputSpec, input: &RowSchema, topic: &str, added: &[Metadata]) -> Result<Self, String> {
         let mut columns: Vec<(Field, Recipe)> = Vec::new();
         let mut made = 0;
         for column in &output.columns {
@@ -114,7 +112,10 @@ impl OutputPlan {
         }
         for key in &output.key {
             if !columns.iter().any(|(field, _)| field.name == *key) {
-                return Err(format!("output `{}` has the key `{key}`, but no such column for topic {topic}", output.name));
+                return Err(format!(
+                    "output `{}` has the key `{key}`, but no such column for topic {topic}",
+                    output.name
+                ));
             }
         }
         let (fields, recipes) = columns.into_iter().unzip();
@@ -178,7 +179,8 @@ mod tests {
 
     #[test]
     fn columns_come_in_the_declared_order_with_the_metadata_last() {
-        let spec = output(vec![copied_all(Image::Row, "", &["total"]), made("total"), copied_all(Image::Before, "old_", &[])]);
+        let spec =
+            output(vec![copied_all(Image::Row, "", &["total"]), made("total"), copied_all(Image::Before, "old_", &[])]);
         let plan = OutputPlan::resolve(&spec, &input(), "t", &[Metadata::Op, Metadata::Unchanged]).expect("resolves");
         let names: Vec<_> = plan.table.fields.iter().map(|f| f.name.to_string()).collect();
         assert_eq!(names, ["id", "total", "old_id", "old_total", "_op", "_unchanged"]);
@@ -197,7 +199,9 @@ mod tests {
             refused(vec![missing], &[]),
             "output `orders` copies after.note, which topic shop.orders does not have; it has: id, total"
         );
-        assert!(refused(vec![copied_all(Image::Row, "", &[]), made("Total")], &[]).contains("the column `Total` twice"));
+        assert!(
+            refused(vec![copied_all(Image::Row, "", &[]), made("Total")], &[]).contains("the column `Total` twice")
+        );
         assert!(refused(vec![copied_all(Image::Row, "", &[]), made("_op")], &[Metadata::Op]).contains("`_op` twice"));
         assert!(refused(vec![made("x")], &[]).contains("has the key `id`, but no such column"));
     }

@@ -189,7 +189,8 @@ mod tests {
     #[test]
     fn adds_up_and_shows_latency() {
         let progress = Progress::new("p", vec![]);
-        let counts = Counts { rows_in: 4, rows_out: 1, rows_filtered: 1, rows_late: 1, rows_dead: 1, ..Counts::default() };
+        let counts =
+            Counts { rows_in: 4, rows_out: 1, rows_filtered: 1, rows_late: 1, rows_dead: 1, ..Counts::default() };
         let prepared = Prepared { counts, kafka_times_ms: vec![(1000, 3), (1500, 1)], ..Prepared::default() };
         progress.committed(&prepared, 2, 7, 2000);
         progress.committed(&prepared, 1, 7, 2000);

@@ -14,7 +14,10 @@ use crate::outputs::{OutputPlan, Recipe};
 /// # Errors
 /// Only if our own checks let something through that Arrow refuses.
 pub(crate) fn project(
-    batch: &ChangeBatch, plan: &OutputPlan, emission: &Emission, keep: Option<&[u32]>,
+    batch: &ChangeBatch,
+    plan: &OutputPlan,
+    emission: &Emission,
+    keep: Option<&[u32]>,
 ) -> Result<OutputRows, ArrowError> {
     let gather = Gather::new(batch, emission, keep);
     let mut columns = Vec::with_capacity(plan.recipes.len());
@@ -86,7 +89,10 @@ impl<'a> Gather<'a> {
     }
 
     fn copied(
-        &self, image: &ImageData, n: usize, field: &lakemill_model::Field,
+        &self,
+        image: &ImageData,
+        n: usize,
+        field: &lakemill_model::Field,
     ) -> Result<(ArrayRef, Option<Mask>), ArrowError> {
         match &image.columns[n] {
             Some(cells) => taken(cells, &self.rows, self.identity),

@@ -1,14 +1,14 @@
 //! The reader: polls the source, closes batches, writes plans, and takes and gives back partitions. It alone touches the
 //! source and the journal.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use lakemill_model::{
-    BatchLimits, CheckpointId, NextOffset, OffsetRange, Polled, PositionDelta, Positions, RawBatch, Source,
-    StartAt, TopicPartition, Watermarks,
+    BatchLimits, CheckpointId, NextOffset, OffsetRange, Polled, PositionDelta, Positions, RawBatch, Source, StartAt,
+    TopicPartition, Watermarks,
 };
 use lakemill_state::{Journal, Plan};
 
@@ -186,8 +186,7 @@ impl Reader<'_> {
         let mut watermarks = self.watermarks.lock().unwrap_or_else(PoisonError::into_inner);
         partitions.iter().for_each(|tp| watermarks.assign(tp.clone(), now));
         drop(watermarks);
-        let recover::Replay { plans, void } =
-            recover::replay(&self.journal.remembered().plans, &positions);
+        let recover::Replay { plans, void } = recover::replay(&self.journal.remembered().plans, &positions);
         for checkpoint in void {
             self.journal.done(checkpoint)?;
         }
@@ -263,7 +262,8 @@ impl Reader<'_> {
         self.steps.send(Step::Drain { reply }).map_err(|_| Gone)?;
         answer.recv().map_err(|_| Gone)?;
         self.owned.retain(|tp| !partitions.contains(tp));
-        filling.delta = filling.delta.iter().filter(|(tp, _)| !partitions.contains(tp)).map(|(tp, r)| (tp.clone(), r)).collect();
+        filling.delta =
+            filling.delta.iter().filter(|(tp, _)| !partitions.contains(tp)).map(|(tp, r)| (tp.clone(), r)).collect();
         let mut watermarks = self.watermarks.lock().unwrap_or_else(PoisonError::into_inner);
         partitions.iter().for_each(|tp| watermarks.revoke(tp));
         drop(watermarks);

@@ -1,8 +1,6 @@
 //! Where to go on: from what the sinks and the journal say to a decision. Pure.
 
-use lakemill_model::{
-    CheckpointId, Epoch, Epochs, NextOffset, Positions, SinkPositions, TopicPartition,
-};
+use lakemill_model::{CheckpointId, Epoch, Epochs, NextOffset, Positions, SinkPositions, TopicPartition};
 use lakemill_state::{Plan, Remembered};
 
 /// Where partitions go on that were just taken.
@@ -86,10 +84,8 @@ mod tests {
     }
 
     fn plan(id: u64, ranges: &[(i32, i64, i64)]) -> Plan {
-        let delta: PositionDelta = ranges
-            .iter()
-            .map(|&(p, a, b)| (tp(p), OffsetRange { start: NextOffset(a), end: NextOffset(b) }))
-            .collect();
+        let delta: PositionDelta =
+            ranges.iter().map(|&(p, a, b)| (tp(p), OffsetRange { start: NextOffset(a), end: NextOffset(b) })).collect();
         Plan { checkpoint: CheckpointId(id), delta, now_us: 0, watermark_us: None, digests: vec![] }
     }
 

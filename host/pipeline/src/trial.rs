@@ -34,10 +34,9 @@ pub fn load(component: &Path, config_json: String) -> Result<Arc<dyn Transform>,
     let engine = Engine::new(EngineOptions { calls_max: 1, ..EngineOptions::default() })
         .map_err(|error| PipelineError::Invalid(error.to_string()))?;
     let options = LoadOptions { config_json, cache_dir: Some(cache_folder()), ..LoadOptions::default() };
-    let loaded = engine.load_file(component, options).map_err(|source| PipelineError::Load {
-        component: component.display().to_string(),
-        source,
-    })?;
+    let loaded = engine
+        .load_file(component, options)
+        .map_err(|source| PipelineError::Load { component: component.display().to_string(), source })?;
     Ok(Arc::new(loaded))
 }
 
@@ -59,7 +58,8 @@ pub fn run(transform: &dyn Transform, raw: &RawBatch) -> Result<Trial, PipelineE
         let answer = transform.transform(&batch, clock).map_err(|error| invalid(error.to_string()))?;
         for emission in answer.emissions.iter().filter(|emission| !emission.rows.is_empty()) {
             let spec = &transform.description().outputs[emission.output];
-            let plan = OutputPlan::resolve(spec, &batch.schema, &batch.envelope.topic, &[Metadata::Op]).map_err(invalid)?;
+            let plan =
+                OutputPlan::resolve(spec, &batch.schema, &batch.envelope.topic, &[Metadata::Op]).map_err(invalid)?;
             let rows = project(&batch, &plan, emission, None).map_err(|error| invalid(error.to_string()))?;
             trial.outputs.entry(spec.name.to_string()).or_default().push(rows.batch);
         }

@@ -9,8 +9,8 @@ use arrow_select::concat::concat_batches;
 use crossbeam_channel::{Receiver, Sender};
 use lakemill_decode::{Decoded, Decoder};
 use lakemill_model::{
-    Answer, BatchClock, ChangeBatch, NextOffset, OutputRows, Positions, RawBatch, RowSchema, Stage, TopicPartition, Transform,
-    Watermarks,
+    Answer, BatchClock, ChangeBatch, NextOffset, OutputRows, Positions, RawBatch, RowSchema, Stage, TopicPartition,
+    Transform, Watermarks,
 };
 
 use crate::error::PipelineError;
@@ -171,7 +171,11 @@ impl Bench<'_> {
     }
 
     fn apply(
-        &mut self, index: usize, bound: &BoundTransform, batch: &Arc<ChangeBatch>, answer: &Answer,
+        &mut self,
+        index: usize,
+        bound: &BoundTransform,
+        batch: &Arc<ChangeBatch>,
+        answer: &Answer,
     ) -> Result<(), PipelineError> {
         let records = &batch.envelope.records;
         for emission in &answer.emissions {
@@ -210,7 +214,12 @@ impl Bench<'_> {
     }
 
     fn plan(
-        &self, index: usize, output: usize, bound: &BoundTransform, batch: &ChangeBatch, metadata: &[Metadata],
+        &self,
+        index: usize,
+        output: usize,
+        bound: &BoundTransform,
+        batch: &ChangeBatch,
+        metadata: &[Metadata],
     ) -> Result<Arc<OutputPlan>, PipelineError> {
         let key = (index, output, batch.envelope.topic.clone(), batch.schema.clone());
         let mut plans = self.shop.plans.lock().unwrap_or_else(PoisonError::into_inner);
@@ -218,8 +227,9 @@ impl Bench<'_> {
             return Ok(plan.clone());
         }
         let spec = &bound.transform.description().outputs[output];
-        let plan = OutputPlan::resolve(spec, &batch.schema, &batch.envelope.topic, metadata)
-            .map_err(|reason| PipelineError::Invalid(format!("component {}: {reason}", bound.transform.description().name)))?;
+        let plan = OutputPlan::resolve(spec, &batch.schema, &batch.envelope.topic, metadata).map_err(|reason| {
+            PipelineError::Invalid(format!("component {}: {reason}", bound.transform.description().name))
+        })?;
         let plan = Arc::new(plan);
         plans.insert(key, plan.clone());
         Ok(plan)
@@ -299,7 +309,8 @@ impl Bench<'_> {
         }
         counts.rows_in = counts.rows_filtered + counts.rows_out + counts.rows_late + counts.rows_dead;
         let letters = [Some(self.shop.dead_letters), self.shop.late];
-        counts.rows_written = staged.iter().filter(|(sink, _)| !letters.contains(&Some(*sink))).map(|(_, s)| s.rows).sum();
+        counts.rows_written =
+            staged.iter().filter(|(sink, _)| !letters.contains(&Some(*sink))).map(|(_, s)| s.rows).sum();
         for record in self.job.raw.records() {
             let Some(at) = record.timestamp_ms else { continue };
             match prepared.kafka_times_ms.last_mut() {

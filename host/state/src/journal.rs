@@ -39,7 +39,10 @@ pub struct Plan {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Record {
-    Format { version: u32, pipeline: String },
+    Format {
+        version: u32,
+        pipeline: String,
+    },
     /// Where partitions start that no sink knows.
     Start(Positions),
     Plan(Plan),
@@ -85,7 +88,9 @@ pub enum JournalError {
         reason: String,
     },
     /// A newer Lakemill wrote it.
-    #[error("{path} has format {found}, this version reads up to {FORMAT}: run the newer lakemill, or set another state path")]
+    #[error(
+        "{path} has format {found}, this version reads up to {FORMAT}: run the newer lakemill, or set another state path"
+    )]
     Newer {
         /// The file.
         path: PathBuf,
@@ -243,12 +248,8 @@ fn free_slots(folder: &Path) -> Result<Vec<(usize, File)>, JournalError> {
         if !free.is_empty() && !path.exists() {
             break;
         }
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(io_error("open", &path))?;
+        let file =
+            OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(io_error("open", &path))?;
         match file.try_lock() {
             Ok(()) => free.push((slot, file)),
             Err(fs::TryLockError::WouldBlock) => {}

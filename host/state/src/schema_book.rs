@@ -55,7 +55,10 @@ impl SchemaBook {
     /// # Errors
     /// If the book cannot be written.
     pub fn settle(
-        &self, topic: &str, ours: RowSchema, merge: impl FnOnce(RowSchema, RowSchema) -> RowSchema,
+        &self,
+        topic: &str,
+        ours: RowSchema,
+        merge: impl FnOnce(RowSchema, RowSchema) -> RowSchema,
     ) -> Result<RowSchema, JournalError> {
         let lock_path = self.folder.join("schemas.lock");
         let lock = OpenOptions::new()

@@ -38,7 +38,8 @@ struct Settings {
 
 #[transform]
 fn clean<'a>(change: &Change<'_, Order<'a>, Before<'a>>, settings: &Settings) -> Emit<Clean<'a>> {
-    let kept = |status: Option<&str>| status.is_none_or(|status| settings.dropped.iter().all(|dropped| dropped != status));
+    let kept =
+        |status: Option<&str>| status.is_none_or(|status| settings.dropped.iter().all(|dropped| dropped != status));
     change.filter_by(|order| kept(order.status), |before| kept(before.status)).map(|order| Clean {
         email: order.email.map(masked),
         gross: order.total.map(|total| total * (1.0 + settings.tax_rate)),
@@ -58,7 +59,9 @@ mod tests {
 
     #[test]
     fn only_the_first_letter_and_the_domain_stay() {
-        for (email, expected) in [("anna@x.de", "a***@x.de"), ("übel@x.de", "ü***@x.de"), ("@x", "***@x"), ("nobody", "n***"), ("", "***")] {
+        for (email, expected) in
+            [("anna@x.de", "a***@x.de"), ("übel@x.de", "ü***@x.de"), ("@x", "***@x"), ("nobody", "n***"), ("", "***")]
+        {
             assert_eq!(masked(email).concat(), expected);
         }
     }

@@ -16,9 +16,5 @@ struct Flat {
 
 #[transform]
 fn flatten(change: &Change<()>) -> Emit<Flat> {
-    Emit::one(Flat {
-        _operation: change.op().word(),
-        _cdc_timestamp: change.event_time(),
-        _processed_at: change.now(),
-    })
+    Emit::one(Flat { _operation: change.op().word(), _cdc_timestamp: change.event_time(), _processed_at: change.now() })
 }

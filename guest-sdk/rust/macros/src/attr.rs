@@ -15,7 +15,9 @@ pub fn fields<'i>(input: &'i DeriveInput, what: &str) -> syn::Result<&'i FieldsN
     match &input.data {
         Data::Struct(of) => match &of.fields {
             Fields::Named(fields) => Ok(fields),
-            Fields::Unnamed(_) | Fields::Unit => Err(syn::Error::new_spanned(&input.ident, format!("{what} needs a struct with named fields"))),
+            Fields::Unnamed(_) | Fields::Unit => {
+                Err(syn::Error::new_spanned(&input.ident, format!("{what} needs a struct with named fields")))
+            }
         },
         Data::Enum(_) | Data::Union(_) => Err(syn::Error::new_spanned(&input.ident, format!("{what} needs a struct"))),
     }

@@ -54,7 +54,8 @@ fn of_struct(input: &DeriveInput) -> syn::Result<TokenStream> {
             },
         });
         let doc = attr::doc(&field.attrs);
-        let described = (!doc.is_empty()).then(|| quote!(schema["description"] = ::lakemill_guest::private::json!(#doc);));
+        let described =
+            (!doc.is_empty()).then(|| quote!(schema["description"] = ::lakemill_guest::private::json!(#doc);));
         let shown = match &default {
             Default::Json(json) => quote!(schema["default"] = ::lakemill_guest::private::json!(#json);),
             Default::None => quote! {
@@ -70,7 +71,8 @@ fn of_struct(input: &DeriveInput) -> syn::Result<TokenStream> {
             #shown
             properties[#name] = schema;
         }});
-        if matches!(ty, syn::Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Renames")) {
+        if matches!(ty, syn::Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Renames"))
+        {
             renames = Some(quote! {
                 fn renames(&self) -> &::lakemill_guest::Renames {
                     &self.#ident

@@ -45,7 +45,9 @@ pub fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     let body = match &input.data {
         Data::Struct(_) => of_struct(input)?,
         Data::Enum(of) => of_enum(of)?,
-        Data::Union(_) => return Err(syn::Error::new_spanned(&input.ident, "#[derive(Output)] needs a struct or an enum")),
+        Data::Union(_) => {
+            return Err(syn::Error::new_spanned(&input.ident, "#[derive(Output)] needs a struct or an enum"));
+        }
     };
     let (generics, type_generics, _) = input.generics.split_for_impl();
     let ident = &input.ident;
@@ -83,7 +85,10 @@ fn of_enum(of: &syn::DataEnum) -> syn::Result<TokenStream> {
         let (ident, place) = (&variant.ident, Index::from(place));
         if let Fields::Unnamed(fields) = &variant.fields {
             let [inner] = fields.unnamed.iter().collect::<Vec<_>>()[..] else {
-                return Err(syn::Error::new_spanned(variant, "a variant holds named fields, or one struct that derives Output"));
+                return Err(syn::Error::new_spanned(
+                    variant,
+                    "a variant holds named fields, or one struct that derives Output",
+                ));
             };
             let ty = &inner.ty;
             let output = quote!(<#ty as ::lakemill_guest::Output>);
@@ -91,7 +96,8 @@ fn of_enum(of: &syn::DataEnum) -> syn::Result<TokenStream> {
             specs.push(quote!(all.extend(#output::specs(renames));));
             start.push(quote!(#output::tables()));
             check_arms.push(quote!(Self::#ident(inner) => ::lakemill_guest::Output::check(inner)));
-            push_arms.push(quote!(Self::#ident(inner) => ::lakemill_guest::Output::push(inner, &mut tables.#place, place)));
+            push_arms
+                .push(quote!(Self::#ident(inner) => ::lakemill_guest::Output::push(inner, &mut tables.#place, place)));
             check_bare.push(quote!(#output::check_bare()?;));
             bares.push(quote!(#output::push_bare(&mut tables.#place, place);));
             finishes.push(quote!(#output::finish(tables.#place, emissions);));
@@ -180,7 +186,8 @@ fn write(table: &Table, made: &[Made<'_>]) -> Written {
     });
     let starts = made.iter().map(|_| quote!(::lakemill_guest::ColumnBuilder::new()));
     let name = &table.name;
-    let lacking = made.iter().filter(|made| made.required || table.key.iter().any(|key| key.value() == made.column.value()));
+    let lacking =
+        made.iter().filter(|made| made.required || table.key.iter().any(|key| key.value() == made.column.value()));
     let check_bare = match lacking.map(|made| &made.column).next() {
         Some(column) => quote!(::core::result::Result::Err(::lakemill_guest::private::bare_lacks(#name, #column))),
         None => quote!(::core::result::Result::Ok(())),
@@ -240,9 +247,9 @@ fn spec(table: &Table, made: &[Made<'_>]) -> TokenStream {
 }
 
 fn check(made: &[Made<'_>]) -> TokenStream {
-    let checks = made.iter().map(|Made { field, column, decimal, .. }| {
-        quote!(::lakemill_guest::CellOut::check(#field, #column, #decimal)?;)
-    });
+    let checks = made.iter().map(
+        |Made { field, column, decimal, .. }| quote!(::lakemill_guest::CellOut::check(#field, #column, #decimal)?;),
+    );
     quote!(#(#checks)* ::core::result::Result::Ok(()))
 }
 
@@ -267,7 +274,8 @@ fn finish(made: &[Made<'_>], tables: &TokenStream) -> TokenStream {
 fn made(field: &syn::Field) -> syn::Result<Made<'_>> {
     let name = field.ident.as_ref().expect("a named field");
     let column = LitStr::new(name.to_string().trim_start_matches("r#"), name.span());
-    let mut made = Made { field: name, column, ty: &field.ty, required: false, decimal: quote!(::core::option::Option::None) };
+    let mut made =
+        Made { field: name, column, ty: &field.ty, required: false, decimal: quote!(::core::option::Option::None) };
     for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("output")) {
         attribute.parse_nested_meta(|meta| {
             if meta.path.is_ident("rename") {

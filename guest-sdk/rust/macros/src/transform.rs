@@ -23,23 +23,32 @@ pub fn expand(arguments: TokenStream, function: &ItemFn) -> syn::Result<TokenStr
     let (input, settings) = match arguments[..] {
         [input] => (input, None),
         [input, settings] => (input, Some(settings)),
-        _ => return Err(syn::Error::new_spanned(&function.sig, "a transform takes a change, or a batch, and perhaps its settings")),
+        _ => {
+            return Err(syn::Error::new_spanned(
+                &function.sig,
+                "a transform takes a change, or a batch, and perhaps its settings",
+            ));
+        }
     };
     let pass = settings.map(|_| quote!(, &settings));
     let settings_type = settings.map_or_else(|| quote!(()), |ty| quote!(#ty));
-    let config = settings.map_or_else(
-        || quote!(::std::string::String::from("{}")),
-        |_| quote!(::lakemill_guest::component::config()),
-    );
+    let config = settings
+        .map_or_else(|| quote!(::std::string::String::from("{}")), |_| quote!(::lakemill_guest::component::config()));
     let (described, run) = if columns {
         let Some(describe) = describe else {
-            return Err(syn::Error::new_spanned(name, "`columns` needs `describe = PATH`: a function that makes the Description"));
+            return Err(syn::Error::new_spanned(
+                name,
+                "`columns` needs `describe = PATH`: a function that makes the Description",
+            ));
         };
         let pass_only = settings.map(|_| quote!(&settings));
         (quote!(#describe(#pass_only)), quote!(#name(batch #pass)))
     } else {
         let ReturnType::Type(_, output) = &function.sig.output else {
-            return Err(syn::Error::new_spanned(&function.sig, "a transform returns an Emit, an Option, a Vec, or a Result of one of these"));
+            return Err(syn::Error::new_spanned(
+                &function.sig,
+                "a transform returns an Emit, an Option, a Vec, or a Result of one of these",
+            ));
         };
         let (change, output) = (anonymous(quote!(#input)), anonymous(quote!(#output)));
         (
@@ -114,9 +123,12 @@ fn referenced(argument: &FnArg) -> syn::Result<&Type> {
 fn anonymous(tokens: TokenStream) -> TokenStream {
     let mut after_tick = false;
     let each = |token: TokenTree| {
-        let is_tick = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '\'' && punct.spacing() == Spacing::Joint);
+        let is_tick =
+            matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '\'' && punct.spacing() == Spacing::Joint);
         let renamed = match token {
-            TokenTree::Ident(ident) if after_tick && ident != "static" => TokenTree::Ident(Ident::new("_", ident.span())),
+            TokenTree::Ident(ident) if after_tick && ident != "static" => {
+                TokenTree::Ident(Ident::new("_", ident.span()))
+            }
             TokenTree::Group(group) => {
                 let mut inner = proc_macro2::Group::new(group.delimiter(), anonymous(group.stream()));
                 inner.set_span(group.span());

@@ -39,12 +39,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 /// Builds the crate in `folder`; returns the path of the module.
 pub fn build(folder: &std::path::Path, out: Option<PathBuf>) -> Result<PathBuf, Failure> {
     let manifest = folder.join("Cargo.toml");
-    let text = std::fs::read_to_string(&manifest)
-        .map_err(|error| Failure::invalid(format!("{}: {error}; `lakemill new NAME` makes a transform", manifest.display())))?;
+    let text = std::fs::read_to_string(&manifest).map_err(|error| {
+        Failure::invalid(format!("{}: {error}; `lakemill new NAME` makes a transform", manifest.display()))
+    })?;
     let name = package_name(&text)
         .ok_or_else(|| Failure::invalid(format!("{}: no `name` under [package]", manifest.display())))?;
     let out = out.unwrap_or_else(|| folder.join("target/guests"));
-    let mut script = tempfile::NamedTempFile::new().map_err(|e| Failure::runtime(format!("create a temporary file: {e}")))?;
+    let mut script =
+        tempfile::NamedTempFile::new().map_err(|e| Failure::runtime(format!("create a temporary file: {e}")))?;
     script.write_all(SCRIPT.as_bytes()).map_err(|e| Failure::runtime(format!("write a temporary file: {e}")))?;
     let status = Command::new("bash")
         .arg(script.path())
@@ -57,7 +59,10 @@ pub fn build(folder: &std::path::Path, out: Option<PathBuf>) -> Result<PathBuf, 
         .status()
         .map_err(|error| Failure::unreachable(format!("run bash: {error}")))?;
     if !status.success() {
-        return Err(Failure::invalid(format!("the build of {} failed; the compiler's words are above", folder.display())));
+        return Err(Failure::invalid(format!(
+            "the build of {} failed; the compiler's words are above",
+            folder.display()
+        )));
     }
     Ok(out.join(format!("{name}.wasm")))
 }

@@ -67,7 +67,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 /// Feeds the topic while the pipeline runs; ends when every event is committed.
 fn stream(
-    assembly: Assembly, brokers: &str, topic: &str, args: &Args, embedded: bool,
+    assembly: Assembly,
+    brokers: &str,
+    topic: &str,
+    args: &Args,
+    embedded: bool,
 ) -> Result<(Summary, Made), Failure> {
     let shape = Shape { broken_every: 10_007, start_ms: now_ms(), ..Shape::default() };
     let progress = assembly.progress();
@@ -96,8 +100,9 @@ fn wait_until_committed(progress: &Progress, events: u64) {
 fn finish(summary: &Summary, made: Made, args: &Args) -> Result<(), Failure> {
     let counts = &summary.counts;
     let lake = args.out.join("lake");
-    let tables: Vec<String> =
-        ["orders", "inserts", "updates", "deletes", "_dead"].map(|table| lake.join(table).display().to_string()).to_vec();
+    let tables: Vec<String> = ["orders", "inserts", "updates", "deletes", "_dead"]
+        .map(|table| lake.join(table).display().to_string())
+        .to_vec();
     if args.json {
         let mut object = serde_json::to_value(summary).expect("a summary is plain data");
         object["ok"] = json!(true);
@@ -120,7 +125,10 @@ fn finish(summary: &Summary, made: Made, args: &Args) -> Result<(), Failure> {
 
 /// A command that reads a table with somebody else's reader.
 fn read_line(table: &Path) -> String {
-    format!("pip install polars deltalake; python3 -c \"import polars; print(polars.read_delta('{}'))\"", table.display())
+    format!(
+        "pip install polars deltalake; python3 -c \"import polars; print(polars.read_delta('{}'))\"",
+        table.display()
+    )
 }
 
 fn now_ms() -> i64 {

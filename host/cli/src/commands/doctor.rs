@@ -70,7 +70,10 @@ fn cache() -> Finding {
     let tried = std::fs::create_dir_all(&folder).and_then(|()| tempfile::tempfile_in(&folder));
     let found = match tried {
         Ok(_) => Ok(format!("compiled components are kept in {}", folder.display())),
-        Err(error) => Err((3, format!("{} cannot be written: {error}; set XDG_CACHE_HOME to a folder that can", folder.display()))),
+        Err(error) => Err((
+            3,
+            format!("{} cannot be written: {error}; set XDG_CACHE_HOME to a folder that can", folder.display()),
+        )),
     };
     Finding { check: "cache", found }
 }
@@ -93,7 +96,9 @@ fn wasm() -> Finding {
         (false, true) => Ok("Debian's rustc-web builds for WebAssembly".into()),
         (false, false) => Err((
             3,
-            format!("no compiler for WebAssembly yet: `rustup target add {target}`, or `lakemill build` installs Debian's rustc-web when it may"),
+            format!(
+                "no compiler for WebAssembly yet: `rustup target add {target}`, or `lakemill build` installs Debian's rustc-web when it may"
+            ),
         )),
     };
     Finding { check: "wasm", found }

@@ -29,7 +29,8 @@ pub struct Args {
 /// Makes it.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if !args.name.starts_with(|c: char| c.is_ascii_lowercase()) || !args.name.chars().all(fits) || args.name.len() > 64 {
+    if !args.name.starts_with(|c: char| c.is_ascii_lowercase()) || !args.name.chars().all(fits) || args.name.len() > 64
+    {
         return Err(Failure::invalid(format!(
             "`{}` is no name for a transform: a letter first, then lower-case letters, digits and hyphens, 64 at most",
             args.name

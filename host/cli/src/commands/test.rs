@@ -83,7 +83,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let (mut passed, mut failed) = (0, Vec::new());
     for path in files(&args.folder.join("cases"))? {
         let text = fs::read_to_string(&path).map_err(|e| Failure::runtime(format!("read {}: {e}", path.display())))?;
-        let mut cases: Cases = serde_saphyr::from_str(&text).map_err(|e| Failure::invalid(format!("{}: {e}", path.display())))?;
+        let mut cases: Cases =
+            serde_saphyr::from_str(&text).map_err(|e| Failure::invalid(format!("{}: {e}", path.display())))?;
         for case in &mut cases.cases {
             let trial = try_case(&component, case)?;
             let (output, dead) = found(&trial)?;
@@ -115,8 +116,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let listed = fs::read_dir(folder).map_err(|error| Failure::invalid(format!("{}: {error}", folder.display())))?;
-    let mut files: Vec<PathBuf> =
-        listed.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "yaml")).collect();
+    let mut files: Vec<PathBuf> = listed
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+        .collect();
     files.sort();
     if files.is_empty() {
         return Err(Failure::invalid(format!("{} has no cases (*.yaml)", folder.display())));
@@ -148,7 +152,8 @@ fn found(trial: &Trial) -> Result<(BTreeMap<String, Vec<Value>>, Vec<Dead>), Fai
         let mut writer = ArrayWriter::new(Vec::new());
         let written = batches.iter().try_for_each(|batch| writer.write(batch)).and_then(|()| writer.finish());
         written.map_err(|error| Failure::runtime(error.to_string()))?;
-        let rows: Vec<Value> = serde_json::from_slice(&writer.into_inner()).map_err(|e| Failure::runtime(e.to_string()))?;
+        let rows: Vec<Value> =
+            serde_json::from_slice(&writer.into_inner()).map_err(|e| Failure::runtime(e.to_string()))?;
         output.insert(name.clone(), rows);
     }
     let dead = trial.dead.iter().map(|(record, reason)| Dead { record: *record, reason: reason.clone() }).collect();
@@ -165,11 +170,16 @@ fn difference(case: &Case, output: &BTreeMap<String, Vec<Value>>, dead: &[Dead])
         for row in 0..expected.len().max(found.len()) {
             if expected.get(row) != found.get(row) {
                 let show = |value: Option<&Value>| value.map_or("no row".into(), Value::to_string);
-                lines.push(format!("  {name}[{row}] expected {}\n  {name}[{row}] found    {}", show(expected.get(row)), show(found.get(row))));
+                lines.push(format!(
+                    "  {name}[{row}] expected {}\n  {name}[{row}] found    {}",
+                    show(expected.get(row)),
+                    show(found.get(row))
+                ));
             }
         }
     }
-    let same = |(expected, found): (&Dead, &Dead)| expected.record == found.record && found.reason.contains(&expected.reason);
+    let same =
+        |(expected, found): (&Dead, &Dead)| expected.record == found.record && found.reason.contains(&expected.reason);
     if case.dead.len() != dead.len() || !case.dead.iter().zip(dead).all(same) {
         lines.push(format!("  dead letters expected {:?}\n  dead letters found    {dead:?}", case.dead));
     }

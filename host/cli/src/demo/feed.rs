@@ -35,7 +35,13 @@ pub fn create_topic(embedded: Option<&EmbeddedBroker>, brokers: &str, partitions
 
 /// Writes `events` change events, each delete followed by its tombstone; stops early if `stop` is set.
 pub fn feed(
-    brokers: &str, topic: &str, partitions: i32, events: u64, shape: Shape, embedded: bool, stop: &AtomicBool,
+    brokers: &str,
+    topic: &str,
+    partitions: i32,
+    events: u64,
+    shape: Shape,
+    embedded: bool,
+    stop: &AtomicBool,
 ) -> Result<Made, Failure> {
     let producer = Producer::open(&ProducerOptions::new(brokers))?;
     let mut sender: Box<dyn Sender> = if embedded {
@@ -65,7 +71,13 @@ pub fn feed(
 }
 
 trait Sender {
-    fn send(&mut self, partition: usize, key: &[u8], value: Option<&[u8]>, stop: &AtomicBool) -> Result<(), ClientError>;
+    fn send(
+        &mut self,
+        partition: usize,
+        key: &[u8],
+        value: Option<&[u8]>,
+        stop: &AtomicBool,
+    ) -> Result<(), ClientError>;
     fn flush(&mut self) -> Result<(), ClientError>;
 }
 
@@ -91,7 +103,13 @@ struct Paced {
 }
 
 impl Sender for Paced {
-    fn send(&mut self, partition: usize, key: &[u8], value: Option<&[u8]>, stop: &AtomicBool) -> Result<(), ClientError> {
+    fn send(
+        &mut self,
+        partition: usize,
+        key: &[u8],
+        value: Option<&[u8]>,
+        stop: &AtomicBool,
+    ) -> Result<(), ClientError> {
         while self.feed.offer(partition, Some(key), value)? == Offer::Ahead && !stop.load(Ordering::Relaxed) {
             self.feed.serve(Duration::from_millis(1))?;
             self.feed.consumed(&self.group.read()?);

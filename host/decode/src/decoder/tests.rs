@@ -34,7 +34,9 @@ fn values(mode: SchemaMode, list: &[&str]) -> Decoded {
 }
 
 fn create(after: &str) -> String {
-    format!(r#"{{"before":null,"after":{after},"source":{{"connector":"postgresql","ts_ms":7,"lsn":9}},"op":"c","ts_ms":8}}"#)
+    format!(
+        r#"{{"before":null,"after":{after},"source":{{"connector":"postgresql","ts_ms":7,"lsn":9}},"op":"c","ts_ms":8}}"#
+    )
 }
 
 fn column<'a>(schema: &RowSchema, image: &'a ImageData, name: &str) -> &'a ArrayRef {
@@ -65,7 +67,9 @@ fn cell(decoded: &Decoded, name: &str) -> String {
         DataType::Timestamp => array.as_primitive::<TimestampMicrosecondType>().value(0).to_string(),
         DataType::Text | DataType::Json => array.as_string::<i32>().value(0).to_string(),
         DataType::Bytes => format!("{:?}", array.as_binary::<i32>().value(0)),
-        DataType::Date | DataType::Float32 => format!("{array:?}").split_whitespace().nth(2).expect("a value").trim_end_matches(',').to_owned(),
+        DataType::Date | DataType::Float32 => {
+            format!("{array:?}").split_whitespace().nth(2).expect("a value").trim_end_matches(',').to_owned()
+        }
     };
     format!("{of} {shown}")
 }
@@ -97,7 +101,10 @@ fn connect_types_become_columns() {
     assert_eq!(typed("int64", &time("MicroTimestamp"), "", "1700000000123456"), "timestamp 1700000000123456");
     assert_eq!(typed("int64", &time("NanoTimestamp"), "", "1700000000123456789"), "timestamp 1700000000123456");
     assert_eq!(typed("int64", &time("MicroTimestamp"), "", "9223372036825200000"), "null");
-    assert_eq!(typed("string", &time("ZonedTimestamp"), "", r#""2023-11-14T22:13:20.5+01:00""#), "timestamp 1699996400500000");
+    assert_eq!(
+        typed("string", &time("ZonedTimestamp"), "", r#""2023-11-14T22:13:20.5+01:00""#),
+        "timestamp 1699996400500000"
+    );
     assert_eq!(typed("int32", &time("Time"), "", "1000"), "int64 1000000");
     assert_eq!(typed("int64", &time("NanoTime"), "", "1999"), "int64 1");
     assert_eq!(typed("int32", &time("Year"), "", "2024"), "int32 2024");
@@ -107,8 +114,14 @@ fn connect_types_become_columns() {
     let parameters = r#","parameters":{"scale":"4","connect.decimal.precision":"9"}"#;
     assert_eq!(typed("bytes", decimal, parameters, r#""EtaH""#), "decimal(9,4) 1234567");
     assert_eq!(typed("bytes", decimal, parameters, "123.4567"), "decimal(9,4) 1234567");
-    assert_eq!(typed("bytes", decimal, r#","parameters":{"scale":"0"}"#, r#""AP//////////""#), "decimal(38,0) 18446744073709551615");
-    assert_eq!(typed("struct", "io.debezium.data.VariableScaleDecimal", "", r#"{"scale":2,"value":"/w=="}"#), "text -0.01");
+    assert_eq!(
+        typed("bytes", decimal, r#","parameters":{"scale":"0"}"#, r#""AP//////////""#),
+        "decimal(38,0) 18446744073709551615"
+    );
+    assert_eq!(
+        typed("struct", "io.debezium.data.VariableScaleDecimal", "", r#"{"scale":2,"value":"/w=="}"#),
+        "text -0.01"
+    );
     assert_eq!(typed("int64", "", "", "null"), "null");
 }
 
@@ -123,7 +136,9 @@ fn placeholders_are_unchanged_cells() {
 #[test]
 fn cells_that_do_not_fit_are_refused_with_their_column() {
     let refused = |kind: &str, semantic: &str, value: &str| {
-        let field = format!(r#"{{"field":"x","type":"{kind}","name":"{semantic}","parameters":{{"scale":"2","connect.decimal.precision":"4"}}}}"#);
+        let field = format!(
+            r#"{{"field":"x","type":"{kind}","name":"{semantic}","parameters":{{"scale":"2","connect.decimal.precision":"4"}}}}"#
+        );
         let decoded = values(SchemaMode::Inline, &[&framed(&field, value)]);
         assert!(decoded.batches.is_empty());
         decoded.dead[0].reason.to_string()
@@ -137,14 +152,25 @@ fn cells_that_do_not_fit_are_refused_with_their_column() {
     let decimal = "org.apache.kafka.connect.data.Decimal";
     assert_eq!(refused("bytes", decimal, "123.45"), "column after.x: 123.45 is no decimal(4,2) without rounding");
     assert!(refused("string", "io.debezium.time.ZonedTimestamp", r#""soon""#).contains("expected a timestamp like"));
-    assert!(refused("int64", "io.debezium.time.Timestamp", "9223372036854775807").contains("out of range for a timestamp"));
+    assert!(
+        refused("int64", "io.debezium.time.Timestamp", "9223372036854775807").contains("out of range for a timestamp")
+    );
 }
 
 #[test]
 fn ops_and_images() {
     let row = r#"{"id":1,"note":"n"}"#;
-    let of = |op: &str, before: &str, after: &str| format!(r#"{{"op":"{op}","before":{before},"after":{after},"source":{{"ts_ms":5}}}}"#);
-    let list = [of("r", "null", row), of("c", "null", row), of("u", row, row), of("u", "null", row), of("d", row, "null"), of("t", "null", "null")];
+    let of = |op: &str, before: &str, after: &str| {
+        format!(r#"{{"op":"{op}","before":{before},"after":{after},"source":{{"ts_ms":5}}}}"#)
+    };
+    let list = [
+        of("r", "null", row),
+        of("c", "null", row),
+        of("u", row, row),
+        of("u", "null", row),
+        of("d", row, "null"),
+        of("t", "null", "null"),
+    ];
     let list: Vec<&str> = list.iter().map(String::as_str).collect();
     let decoded = values(SchemaMode::Infer, &list);
     let batch = &decoded.batches[0];
@@ -199,8 +225,22 @@ fn nesting_has_an_end() {
 #[test]
 fn bytes_that_are_no_text_are_dead() {
     let mut batch = RawBatch::default();
-    batch.push(RecordRef { topic: "t", partition: 0, offset: 0, timestamp_ms: None, key: None, value: Some(b"{\"op\":\"\xff\"}") });
-    batch.push(RecordRef { topic: "t", partition: 0, offset: 1, timestamp_ms: None, key: Some(b"\xfe"), value: Some(b"{}") });
+    batch.push(RecordRef {
+        topic: "t",
+        partition: 0,
+        offset: 0,
+        timestamp_ms: None,
+        key: None,
+        value: Some(b"{\"op\":\"\xff\"}"),
+    });
+    batch.push(RecordRef {
+        topic: "t",
+        partition: 0,
+        offset: 1,
+        timestamp_ms: None,
+        key: Some(b"\xfe"),
+        value: Some(b"{}"),
+    });
     let decoded = decoder(SchemaMode::Infer).decode(&batch).expect("decodes");
     let reasons: Vec<_> = decoded.dead.iter().map(|dead| dead.reason.to_string()).collect();
     assert_eq!(reasons, ["not UTF-8 from byte 7 on", "not UTF-8 from byte 0 on"]);
@@ -214,9 +254,11 @@ fn inference_is_strict_and_grows_by_columns() {
         decoder.decode(&raw(&records)).expect("decodes")
     };
     let first = decode(&[create(r#"{"a":1,"b":2,"c":null,"d":{"e":1}}"#), create(r#"{"a":2,"b":2.5}"#)]);
-    let names = |schema: &RowSchema| schema.row.iter().map(|f| format!("{} {}", f.name, f.data_type)).collect::<Vec<_>>();
+    let names =
+        |schema: &RowSchema| schema.row.iter().map(|f| format!("{} {}", f.name, f.data_type)).collect::<Vec<_>>();
     assert_eq!(names(&first.batches[0].schema), ["a int64", "b float64", "d json"]);
-    let second = decode(&[create(r#"{"a":"x"}"#), create(r#"{"a":3,"c":"new"}"#), create(r#"{"a":4}"#), create(r#"{"a":5.5}"#)]);
+    let second =
+        decode(&[create(r#"{"a":"x"}"#), create(r#"{"a":3,"c":"new"}"#), create(r#"{"a":4}"#), create(r#"{"a":5.5}"#)]);
     assert_eq!(second.dead.len(), 2);
     assert_eq!(second.batches.len(), 1);
     assert_eq!(names(&second.batches[0].schema), ["a int64", "b float64", "d json", "c text"]);
@@ -274,7 +316,8 @@ fn declared_columns_are_checked() {
 #[test]
 fn keys_come_with_and_without_schema_parts() {
     let value = create(r#"{"id":7,"n":1}"#);
-    let key_schema = r#"{"schema":{"type":"struct","fields":[{"type":"int32","optional":false,"field":"id"}]},"payload":{"id":7}}"#;
+    let key_schema =
+        r#"{"schema":{"type":"struct","fields":[{"type":"int32","optional":false,"field":"id"}]},"payload":{"id":7}}"#;
     for (key, expected) in [
         (Some(r#"{"id":7}"#), vec!["id int64"]),
         (Some("7"), vec!["key int64"]),

@@ -33,23 +33,12 @@ impl Lines {
     /// # Errors
     /// [`SourceError::Read`].
     pub fn open(tp: TopicPartition, path: &Path) -> Result<Self, SourceError> {
-        let unreadable = |error: std::io::Error| SourceError::Read {
-            what: path.display().to_string(),
-            reason: error.to_string(),
-        };
+        let unreadable =
+            |error: std::io::Error| SourceError::Read { what: path.display().to_string(), reason: error.to_string() };
         let file = File::open(path).map_err(unreadable)?;
         let size = file.metadata().map_err(unreadable)?.len();
         let file = BufReader::with_capacity(BUFFER, file);
-        Ok(Self {
-            tp,
-            path: path.to_owned(),
-            file,
-            size,
-            read: 0,
-            number: 0,
-            current: None,
-            spare: Vec::new(),
-        })
+        Ok(Self { tp, path: path.to_owned(), file, size, read: 0, number: 0, current: None, spare: Vec::new() })
     }
 
     /// The number of the line that comes next.
@@ -66,10 +55,8 @@ impl Lines {
         if self.current.is_none() {
             let mut line = std::mem::take(&mut self.spare);
             line.clear();
-            let got = (&mut self.file)
-                .take(LINE_MAX)
-                .read_until(b'\n', &mut line)
-                .map_err(|error| self.error(&error))?;
+            let got =
+                (&mut self.file).take(LINE_MAX).read_until(b'\n', &mut line).map_err(|error| self.error(&error))?;
             if got == 0 {
                 self.spare = line;
                 return self.check_end().map(|()| None);

@@ -20,8 +20,7 @@ pub(super) fn find(options: &FileOptions) -> Result<Vec<(TopicPartition, PathBuf
         let before = files.len();
         expand(Path::new(path), &mut files)?;
         if files.len() == before {
-            let hint = "no file is there; check `paths`, and the directory that the process was started in"
-                .to_owned();
+            let hint = "no file is there; check `paths`, and the directory that the process was started in".to_owned();
             return Err(SourceError::NoSuchTopic { topic: path.clone(), hint });
         }
     }
@@ -51,17 +50,14 @@ fn expand(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), SourceError> {
         return Ok(());
     };
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let unreadable = |error: std::io::Error| SourceError::Read {
-        what: directory.display().to_string(),
-        reason: error.to_string(),
-    };
+    let unreadable =
+        |error: std::io::Error| SourceError::Read { what: directory.display().to_string(), reason: error.to_string() };
     if !directory.is_dir() {
         return Ok(());
     }
     for entry in std::fs::read_dir(directory).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
-        let fits =
-            entry.file_name().to_str().is_some_and(|name| matches(pattern.as_bytes(), name.as_bytes()));
+        let fits = entry.file_name().to_str().is_some_and(|name| matches(pattern.as_bytes(), name.as_bytes()));
         if fits && entry.path().is_file() {
             files.push(entry.path());
         }
@@ -110,8 +106,7 @@ mod tests {
             std::fs::write(directory.path().join(file), "").expect("a file");
         }
         let pair = |tp: &str, file: &str| (tp.to_owned(), file.to_owned());
-        let found =
-            find(&options(directory.path(), &["*.jsonl", "inner/a.jsonl", "a.jsonl"], None)).expect("found");
+        let found = find(&options(directory.path(), &["*.jsonl", "inner/a.jsonl", "a.jsonl"], None)).expect("found");
         assert_eq!(names(&found), [pair("a/0", "a.jsonl"), pair("a/1", "a.jsonl"), pair("b/0", "b.jsonl")]);
         let found = find(&options(directory.path(), &["?.js*"], Some("t"))).expect("found");
         assert_eq!(names(&found), [pair("t/0", "a.jsonl"), pair("t/1", "b.jsonl"), pair("t/2", "c.json")]);

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use lakemill_model::{
-    BatchLimits, NextOffset, Polled, PositionDelta, Positions, RawBatch, RecordRef, Source, SourceError,
-    StartAt, TopicPartition,
+    BatchLimits, NextOffset, Polled, PositionDelta, Positions, RawBatch, RecordRef, Source, SourceError, StartAt,
+    TopicPartition,
 };
 
 use super::lines::Lines;
@@ -44,10 +44,7 @@ impl FileSource {
     }
 
     fn path(&self, tp: &TopicPartition) -> Result<&Path, SourceError> {
-        let hint = || SourceError::NoSuchTopic {
-            topic: tp.to_string(),
-            hint: "no such file is being read".to_owned(),
-        };
+        let hint = || SourceError::NoSuchTopic { topic: tp.to_string(), hint: "no such file is being read".to_owned() };
         self.files.get(tp).map(PathBuf::as_path).ok_or_else(hint)
     }
 
@@ -89,12 +86,7 @@ impl FileSource {
 }
 
 /// The record that a line is, if it is one.
-fn record<'a>(
-    format: LineFormat,
-    tp: &'a TopicPartition,
-    number: i64,
-    line: &'a [u8],
-) -> Option<RecordRef<'a>> {
+fn record<'a>(format: LineFormat, tp: &'a TopicPartition, number: i64, line: &'a [u8]) -> Option<RecordRef<'a>> {
     let tab = line.iter().position(|byte| *byte == b'\t');
     let some = |bytes: &'a [u8]| (!bytes.is_empty()).then_some(bytes);
     let (key, value) = match (format, tab) {
@@ -107,12 +99,7 @@ fn record<'a>(
 }
 
 impl Source for FileSource {
-    fn poll(
-        &mut self,
-        batch: &mut RawBatch,
-        limits: &BatchLimits,
-        until: Instant,
-    ) -> Result<Polled, SourceError> {
+    fn poll(&mut self, batch: &mut RawBatch, limits: &BatchLimits, until: Instant) -> Result<Polled, SourceError> {
         if std::mem::take(&mut self.unsaid) {
             return Ok(Polled::Assigned(self.files.keys().cloned().collect()));
         }
@@ -148,8 +135,7 @@ impl Source for FileSource {
                     next.0
                 }
                 StartAt::TimestampMs(_) => {
-                    let reason =
-                        "lines have no times: start at `earliest`, `latest` or a line number".to_owned();
+                    let reason = "lines have no times: start at `earliest`, `latest` or a line number".to_owned();
                     return Err(SourceError::Read { what: self.path(tp)?.display().to_string(), reason });
                 }
             };

@@ -48,12 +48,7 @@ struct State {
 
 impl Context {
     pub fn new(properties: Properties) -> Self {
-        Self {
-            properties,
-            closing: AtomicBool::default(),
-            strayed: AtomicBool::default(),
-            state: Mutex::default(),
-        }
+        Self { properties, closing: AtomicBool::default(), strayed: AtomicBool::default(), state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -95,9 +90,9 @@ impl Context {
         let failed = result.is_err();
         if failed != std::mem::replace(&mut self.state().report_failed, failed) {
             match result {
-                Err(error) => tracing::warn!(
-                    "progress can't be reported to kafka, which harms nobody but onlookers: {error}"
-                ),
+                Err(error) => {
+                    tracing::warn!("progress can't be reported to kafka, which harms nobody but onlookers: {error}")
+                }
                 Ok(()) => tracing::info!("progress is reported to kafka again"),
             }
         }
@@ -158,26 +153,19 @@ impl ClientContext for Context {
         }
         // Why a broker is away says more than that all are; being turned away says most.
         let said = state.trouble.as_ref().map(|(last, _)| super::verdict::advice(*last).is_some());
-        if turned_away || said.is_none() || (said == Some(false) && code != RDKafkaErrorCode::AllBrokersDown)
-        {
+        if turned_away || said.is_none() || (said == Some(false) && code != RDKafkaErrorCode::AllBrokersDown) {
             state.trouble = Some((code, reason));
         }
     }
 }
 
 impl ConsumerContext for Context {
-    fn rebalance(
-        &self,
-        consumer: &BaseConsumer<Self>,
-        event: RDKafkaRespErr,
-        partitions: &mut TopicPartitionList,
-    ) {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
         let list = named(partitions);
         let assigned = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::Relaxed) {
             // The group waits for an answer.
-            let answer =
-                if assigned { consumer.assign(&TopicPartitionList::new()) } else { consumer.unassign() };
+            let answer = if assigned { consumer.assign(&TopicPartitionList::new()) } else { consumer.unassign() };
             if let Err(error) = answer {
                 tracing::warn!("let go of all partitions while closing: {error}");
             }

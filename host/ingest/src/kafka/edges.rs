@@ -89,9 +89,7 @@ mod tests {
         for wanted in [9, 21] {
             let error = edges.entry(&tp, wanted, OnDataLoss::Fail).expect_err("a loss").to_string();
             assert!(
-                error.starts_with(&format!(
-                    "data lost on t/1: next to read is {wanted}, the source has 10..20"
-                )),
+                error.starts_with(&format!("data lost on t/1: next to read is {wanted}, the source has 10..20")),
                 "{error}"
             );
         }

@@ -98,11 +98,7 @@ impl Inquiry<'_> {
     }
 
     /// Asks until there is an answer, an error that waiting does not mend, or time is over.
-    fn ask<T>(
-        self,
-        topic: &str,
-        mut question: impl FnMut(Duration) -> KafkaResult<T>,
-    ) -> Result<T, SourceError> {
+    fn ask<T>(self, topic: &str, mut question: impl FnMut(Duration) -> KafkaResult<T>) -> Result<T, SourceError> {
         let (context, start) = (self.consumer.context(), Instant::now());
         loop {
             let left = self.options.connect_timeout.saturating_sub(start.elapsed());
@@ -139,13 +135,10 @@ impl Inquiry<'_> {
             Verdict::Passing | Verdict::OffsetGone => None,
             // Without a group nobody needs the group but the reports.
             Verdict::GroupForbidden if self.options.group.is_none() => None,
-            Verdict::TopicGone => {
-                Some(SourceError::NoSuchTopic { topic: what.to_owned(), hint: self.hint(what) })
-            }
+            Verdict::TopicGone => Some(SourceError::NoSuchTopic { topic: what.to_owned(), hint: self.hint(what) }),
             Verdict::Credentials | Verdict::Forbidden | Verdict::GroupForbidden => {
                 // Credentials are everybody's; and librdkafka names the broker.
-                let what =
-                    if verdict(code) == Verdict::Credentials { String::new() } else { format!("{what}: ") };
+                let what = if verdict(code) == Verdict::Credentials { String::new() } else { format!("{what}: ") };
                 let advice = advice(code).unwrap_or_default();
                 Some(SourceError::Config(format!("{what}{reason}; {advice}")))
             }
@@ -195,11 +188,9 @@ fn partition_count(metadata: &Metadata, topic: &str) -> KafkaResult<i32> {
 /// What to do about a topic that isn't there, with those that look like it.
 fn similar<'a>(topic: &str, names: impl Iterator<Item = &'a str>) -> String {
     let wanted = topic.to_lowercase();
-    let mut names: Vec<_> =
-        names.map(|name| (strsim::jaro_winkler(&wanted, &name.to_lowercase()), name)).collect();
+    let mut names: Vec<_> = names.map(|name| (strsim::jaro_winkler(&wanted, &name.to_lowercase()), name)).collect();
     names.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-    let alike: Vec<_> =
-        names.iter().filter(|(score, _)| *score > 0.8).take(3).map(|(_, name)| *name).collect();
+    let alike: Vec<_> = names.iter().filter(|(score, _)| *score > 0.8).take(3).map(|(_, name)| *name).collect();
     match (names.len(), alike.is_empty()) {
         (0, _) => "the cluster has no topic that we may see; create it".to_owned(),
         (count, true) => {

@@ -63,11 +63,8 @@ impl RecordQueue {
         // SAFETY: client, name and queue are alive; librdkafka counts the references to queues that feed each
         // other, and we give back the one that we got.
         unsafe {
-            let partition = rd::rd_kafka_queue_get_partition(
-                self.consumer.client().native_ptr(),
-                topic.as_ptr(),
-                tp.partition,
-            );
+            let partition =
+                rd::rd_kafka_queue_get_partition(self.consumer.client().native_ptr(), topic.as_ptr(), tp.partition);
             if !partition.is_null() {
                 rd::rd_kafka_queue_forward(partition, self.queue.as_ptr());
                 rd::rd_kafka_queue_destroy(partition);
@@ -83,12 +80,7 @@ impl RecordQueue {
         // SAFETY: the queue is alive, and holds only what `each` can take. librdkafka calls `each::<F>` on
         // this thread, before it returns, with the pointer to `visit` that we pass here.
         unsafe {
-            rd::rd_kafka_consume_callback_queue(
-                self.queue.as_ptr(),
-                ms,
-                Some(each::<F>),
-                (&raw mut visit).cast(),
-            );
+            rd::rd_kafka_consume_callback_queue(self.queue.as_ptr(), ms, Some(each::<F>), (&raw mut visit).cast());
         }
     }
 
@@ -144,8 +136,7 @@ unsafe fn fetched(message: &rd::rd_kafka_message_t) -> Fetched<'_> {
     // SAFETY: librdkafka's message holds a reference to its topic, which owns its name; its pointers are null
     // or point to `len` bytes that live as long as the message.
     let (topic, key, value) = unsafe {
-        let topic =
-            if message.rkt.is_null() { c"" } else { CStr::from_ptr(rd::rd_kafka_topic_name(message.rkt)) };
+        let topic = if message.rkt.is_null() { c"" } else { CStr::from_ptr(rd::rd_kafka_topic_name(message.rkt)) };
         (topic, bytes(message.key, message.key_len), bytes(message.payload, message.len))
     };
     // Kafka's names are ASCII.
@@ -155,8 +146,7 @@ unsafe fn fetched(message: &rd::rd_kafka_message_t) -> Fetched<'_> {
             let mut kind = rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
             // SAFETY: a message without an error is one that was fetched, which is all that the call needs.
             let timestamp = unsafe { rd::rd_kafka_message_timestamp(message, &raw mut kind) };
-            let known =
-                kind != rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE && timestamp >= 0;
+            let known = kind != rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE && timestamp >= 0;
             Fetched::Record(RecordRef {
                 topic,
                 partition,

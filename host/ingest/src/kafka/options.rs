@@ -94,10 +94,7 @@ impl KafkaOptions {
         }
         config.set("bootstrap.servers", &self.brokers);
         config.set("group.id", self.report_group());
-        config.set(
-            "client.id",
-            self.client_id.clone().unwrap_or_else(|| format!("lakemill-{}", self.pipeline)),
-        );
+        config.set("client.id", self.client_id.clone().unwrap_or_else(|| format!("lakemill-{}", self.pipeline)));
         Ok(config)
     }
 }
@@ -178,9 +175,8 @@ mod tests {
             let refused = options(&[(name, value)]).client_config();
             assert!(matches!(&refused, Err(SourceError::Config(text)) if text.contains(name)), "{refused:?}");
         }
-        let config = options(&[("fetch.wait.max.ms", "7"), ("ssl.ca.location", "ca")])
-            .client_config()
-            .expect("allowed");
+        let config =
+            options(&[("fetch.wait.max.ms", "7"), ("ssl.ca.location", "ca")]).client_config().expect("allowed");
         for (name, value) in FIXED {
             assert_eq!(config.get(name), Some(value));
         }

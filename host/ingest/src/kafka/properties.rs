@@ -12,8 +12,7 @@ use rdkafka::ClientConfig;
 pub struct Properties(BTreeMap<String, String>);
 
 /// Parts of names whose values are secret.
-const SECRET: [&str; 7] =
-    ["password", "secret", "token", "oauthbearer.config", "key.pem", "jaas", "assertion"];
+const SECRET: [&str; 7] = ["password", "secret", "token", "oauthbearer.config", "key.pem", "jaas", "assertion"];
 
 impl Properties {
     /// The value of a property, if it is set.

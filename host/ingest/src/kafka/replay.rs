@@ -25,11 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// [`SourceError::DataLoss`] if a range is not there any more; what [`super::KafkaSource::open`] fails with.
-pub(super) fn read(
-    options: &KafkaOptions,
-    ranges: &PositionDelta,
-    batch: &mut RawBatch,
-) -> Result<(), SourceError> {
+pub(super) fn read(options: &KafkaOptions, ranges: &PositionDelta, batch: &mut RawBatch) -> Result<(), SourceError> {
     let wanted: Vec<_> = ranges.iter().filter(|(_, range)| range.start < range.end).collect();
     if wanted.is_empty() {
         return Ok(());

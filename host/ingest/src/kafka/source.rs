@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lakemill_model::{
-    BatchLimits, NextOffset, Polled, PositionDelta, Positions, RawBatch, Source, SourceError, StartAt,
-    TopicPartition,
+    BatchLimits, NextOffset, Polled, PositionDelta, Positions, RawBatch, Source, SourceError, StartAt, TopicPartition,
 };
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
@@ -138,10 +137,8 @@ impl KafkaSource {
                 }
                 filling.push(batch, record);
                 progress.reach(at, record.offset + 1);
-                let late = || {
-                    batch.len().is_multiple_of(CLOCK_EVERY)
-                        && Instant::now() >= filling.deadline(limits, until)
-                };
+                let late =
+                    || batch.len().is_multiple_of(CLOCK_EVERY) && Instant::now() >= filling.deadline(limits, until);
                 if full(batch, limits) || late() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             }
             Fetched::End { topic, partition, next } => {
@@ -164,12 +161,7 @@ impl KafkaSource {
 }
 
 impl Source for KafkaSource {
-    fn poll(
-        &mut self,
-        batch: &mut RawBatch,
-        limits: &BatchLimits,
-        until: Instant,
-    ) -> Result<Polled, SourceError> {
+    fn poll(&mut self, batch: &mut RawBatch, limits: &BatchLimits, until: Instant) -> Result<Polled, SourceError> {
         self.filling.resume(batch);
         loop {
             self.attend(Instant::now())?;

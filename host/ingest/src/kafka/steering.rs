@@ -50,8 +50,7 @@ impl KafkaSource {
     pub(super) fn word(&mut self, batch: &RawBatch) -> Result<Option<Polled>, SourceError> {
         let caught_up = self.options.until_caught_up && self.reading && self.progress.caught_up();
         if !batch.is_empty() {
-            let pending =
-                self.trouble.is_some() || !self.unsaid.is_empty() || self.consumer.context().has_signal();
+            let pending = self.trouble.is_some() || !self.unsaid.is_empty() || self.consumer.context().has_signal();
             return Ok((pending || caught_up).then_some(Polled::Records));
         }
         if !self.unsaid.is_empty() {
@@ -129,8 +128,7 @@ impl KafkaSource {
         let (partition, code, reason) = match trouble {
             Trouble::Client { partition, code, reason } => (partition, code, reason),
             Trouble::WentBack { partition, offset, next } => {
-                let reason =
-                    format!("the brokers sent offset {offset} after {}: the log went back", next - 1);
+                let reason = format!("the brokers sent offset {offset} after {}: the log went back", next - 1);
                 return Err(SourceError::Read { what: partition.to_string(), reason });
             }
         };

@@ -26,9 +26,7 @@ pub(super) enum Verdict {
 /// Sorts an error code: librdkafka's rdkafka.h names them, Kafka's protocol documents the brokers' ones.
 pub(super) fn verdict(code: Code) -> Verdict {
     match code {
-        Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation | Code::NoOffset => {
-            Verdict::OffsetGone
-        }
+        Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation | Code::NoOffset => Verdict::OffsetGone,
         Code::UnknownTopicOrPartition
         | Code::UnknownTopic
         | Code::UnknownPartition
@@ -93,9 +91,7 @@ mod tests {
 
     #[test]
     fn what_people_must_change_comes_with_advice() {
-        for code in
-            [Code::Authentication, Code::SSL, Code::TopicAuthorizationFailed, Code::GroupAuthorizationFailed]
-        {
+        for code in [Code::Authentication, Code::SSL, Code::TopicAuthorizationFailed, Code::GroupAuthorizationFailed] {
             assert!(advice(code).is_some(), "{code}");
         }
         assert_eq!(verdict(Code::AutoOffsetReset), Verdict::OffsetGone);

@@ -7,9 +7,7 @@ use lakemill_ingest::embedded::GroupPositions;
 use lakemill_ingest::produce::{Compression, Outgoing, Producer, ProducerOptions};
 use lakemill_ingest::topics::Topics;
 use lakemill_ingest::{KafkaOptions, KafkaSource, OnDataLoss, Properties};
-use lakemill_model::{
-    NextOffset, Polled, PositionDelta, RawBatch, Source, SourceError, StartAt, source::range,
-};
+use lakemill_model::{NextOffset, Polled, PositionDelta, RawBatch, Source, SourceError, StartAt, source::range};
 
 use crate::driver::{LIMITS, Reader, at, noise, numbers, options, outgoing, producer, read, tp, write};
 
@@ -100,11 +98,7 @@ fn only_what_was_committed_is_read_and_ends_are_found_behind_control_records() {
         third.source.reread(&ranges, &mut batch).expect("there");
         let found: Vec<_> =
             batch.records().iter().map(|record| batch.value(record).expect("a value").to_vec()).collect();
-        assert_eq!(
-            found,
-            values.iter().map(|value| value.clone().into_bytes()).collect::<Vec<_>>(),
-            "{start}..{end}"
-        );
+        assert_eq!(found, values.iter().map(|value| value.clone().into_bytes()).collect::<Vec<_>>(), "{start}..{end}");
     }
 }
 
@@ -146,18 +140,14 @@ fn starts_at_a_time() {
     let Some(lane) = Lane::open("times", 2, &[]) else { return };
     let producer = producer(&lane.brokers);
     for n in 0..10 {
-        let record = Outgoing {
-            timestamp_ms: Some(1_700_000_000_000 + n * 1000),
-            ..outgoing(&lane.topic, 0, b"k", b"v")
-        };
+        let record =
+            Outgoing { timestamp_ms: Some(1_700_000_000_000 + n * 1000), ..outgoing(&lane.topic, 0, b"k", b"v") };
         producer.send(record).expect("taken");
     }
     producer.flush().expect("delivered");
     let mut source = KafkaSource::open(options(&lane.brokers, &[&lane.topic])).expect("topics");
     let tps = [tp(&lane.topic, 0), tp(&lane.topic, 1)];
-    for (time, expected) in
-        [(1_700_000_004_000, 4), (1_700_000_004_001, 5), (0, 0), (-5, 0), (1_800_000_000_000, 10)]
-    {
+    for (time, expected) in [(1_700_000_004_000, 4), (1_700_000_004_001, 5), (0, 0), (-5, 0), (1_800_000_000_000, 10)] {
         let found = source.resolve(&tps, StartAt::TimestampMs(time)).expect("there");
         assert_eq!(found, at(&[(&tps[0], expected), (&tps[1], 0)]), "{time}");
     }
@@ -204,11 +194,8 @@ fn deleted_records_are_a_loss() {
         .into_iter()
         .collect();
     for policy in [OnDataLoss::Fail, OnDataLoss::Continue] {
-        let options = KafkaOptions {
-            on_data_loss: policy,
-            properties: little.clone(),
-            ..options(&lane.brokers, &[&lane.topic])
-        };
+        let options =
+            KafkaOptions { on_data_loss: policy, properties: little.clone(), ..options(&lane.brokers, &[&lane.topic]) };
         let mut reader = Reader::open(options, StartAt::Offset(NextOffset(0))).expect("topics");
         reader.positions = at(&[(&t, 10)]);
         if policy == OnDataLoss::Fail {
@@ -250,10 +237,7 @@ fn a_topic_made_anew_is_a_loss() {
     let mut again = Reader::open(options(&lane.brokers, &[&lane.topic]), StartAt::Earliest).expect("topics");
     again.positions = first.positions.clone();
     let lost = again.run_to_end().expect_err("it ends at 5");
-    assert!(
-        matches!(&lost, SourceError::DataLoss { wanted: NextOffset(100), end: NextOffset(5), .. }),
-        "{lost}"
-    );
+    assert!(matches!(&lost, SourceError::DataLoss { wanted: NextOffset(100), end: NextOffset(5), .. }), "{lost}");
     assert_eq!(again.positions, at(&[(&t, 100)]));
 }
 
@@ -277,11 +261,10 @@ fn a_topic_that_is_deleted_while_it_is_read_is_an_error() {
     let mut forever = options(&lane.brokers, &[&lane.topic, &other.topic]);
     forever.until_caught_up = false;
     // By default librdkafka waits for 30 s whether the topic comes back.
-    forever.properties =
-        [("topic.metadata.refresh.interval.ms", "500"), ("topic.metadata.propagation.max.ms", "1000")]
-            .map(|(n, v)| (n.to_owned(), v.to_owned()))
-            .into_iter()
-            .collect();
+    forever.properties = [("topic.metadata.refresh.interval.ms", "500"), ("topic.metadata.propagation.max.ms", "1000")]
+        .map(|(n, v)| (n.to_owned(), v.to_owned()))
+        .into_iter()
+        .collect();
     let mut reader = Reader::open(forever, StartAt::Earliest).expect("topics");
     reader.run(|reader, _| reader.count() == 10).expect("readable");
     lane.topics.delete(&lane.topic).expect("deleted");
@@ -296,8 +279,7 @@ fn partitions_that_are_added_are_read() {
     write(&producer, &lane.topic, 0, 0, 10);
     let mut forever = options(&lane.brokers, &[&lane.topic]);
     forever.until_caught_up = false;
-    forever.properties =
-        [("topic.metadata.refresh.interval.ms".to_owned(), "300".to_owned())].into_iter().collect();
+    forever.properties = [("topic.metadata.refresh.interval.ms".to_owned(), "300".to_owned())].into_iter().collect();
     let mut reader = Reader::open(forever, StartAt::Earliest).expect("topics");
     reader.run(|reader, _| reader.count() == 10).expect("readable");
     lane.topics.grow(&lane.topic, 3).expect("grown");
@@ -320,8 +302,7 @@ fn partitions_are_handed_over() {
 fn partitions_that_were_lost_are_revoked() {
     let Some(lane) = Lane::open("lost", 2, &[]) else { return };
     write(&producer(&lane.brokers), &lane.topic, 0, 0, 10);
-    let mut member =
-        KafkaOptions { group: Some(lane.topic.clone()), ..options(&lane.brokers, &[&lane.topic]) };
+    let mut member = KafkaOptions { group: Some(lane.topic.clone()), ..options(&lane.brokers, &[&lane.topic]) };
     member.until_caught_up = false;
     member.properties =
         [("session.timeout.ms", "6000"), ("max.poll.interval.ms", "6000"), ("heartbeat.interval.ms", "500")]
@@ -356,8 +337,7 @@ fn reported_positions_are_seen_in_the_group() {
     let done = reader.positions.clone();
     reader.source.report(&done);
     drop(reader);
-    let group =
-        GroupPositions::open(&lane.brokers, &options.report_group(), &lane.topic, 1).expect("a client");
+    let group = GroupPositions::open(&lane.brokers, &options.report_group(), &lane.topic, 1).expect("a client");
     assert_eq!(group.read().expect("an answer"), done);
 }
 

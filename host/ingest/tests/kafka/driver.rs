@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use lakemill_ingest::produce::{Outgoing, Producer, ProducerOptions};
 use lakemill_ingest::{KafkaOptions, KafkaSource};
 use lakemill_model::{
-    BatchLimits, NextOffset, Polled, PositionDelta, Positions, RawBatch, Source, SourceError, StartAt,
-    TopicPartition,
+    BatchLimits, NextOffset, Polled, PositionDelta, Positions, RawBatch, Source, SourceError, StartAt, TopicPartition,
 };
 
 pub const LIMITS: BatchLimits =
@@ -77,16 +76,8 @@ impl Reader {
         for record in batch.records() {
             let tp = batch.topic_partition(record);
             let range = step.get(&tp).expect("the step names every partition of the batch");
-            assert!(
-                (range.start.0..range.end.0).contains(&record.offset),
-                "{tp} {} in {range}",
-                record.offset
-            );
-            let row = (
-                record.offset,
-                batch.key(record).map(<[u8]>::to_vec),
-                batch.value(record).map(<[u8]>::to_vec),
-            );
+            assert!((range.start.0..range.end.0).contains(&record.offset), "{tp} {} in {range}", record.offset);
+            let row = (record.offset, batch.key(record).map(<[u8]>::to_vec), batch.value(record).map(<[u8]>::to_vec));
             let rows = self.rows.entry(tp).or_default();
             assert!(rows.last().is_none_or(|(last, _, _)| *last < row.0), "offsets grow");
             rows.push(row);
@@ -123,8 +114,7 @@ impl Reader {
     }
 
     pub fn values(&self, topic: &str, partition: i32) -> Vec<String> {
-        let rows =
-            self.rows.get(&TopicPartition::new(topic, partition)).map(Vec::as_slice).unwrap_or_default();
+        let rows = self.rows.get(&TopicPartition::new(topic, partition)).map(Vec::as_slice).unwrap_or_default();
         let text = |(_, _, value): &Row| String::from_utf8(value.clone().expect("a value")).expect("text");
         rows.iter().map(text).collect()
     }

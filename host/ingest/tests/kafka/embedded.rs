@@ -7,8 +7,7 @@ use lakemill_ingest::embedded::{EmbeddedBroker, Feed, GroupPositions, Offer};
 use lakemill_ingest::produce::{Compression, Outgoing, Producer, ProducerOptions};
 use lakemill_ingest::{KafkaOptions, KafkaSource, OnDataLoss};
 use lakemill_model::{
-    BatchLimits, Disposition, NextOffset, Polled, PositionDelta, RawBatch, Source, SourceError, StartAt,
-    source::range,
+    BatchLimits, Disposition, NextOffset, Polled, PositionDelta, RawBatch, Source, SourceError, StartAt, source::range,
 };
 
 use crate::driver::{LIMITS, Reader, at, noise, numbers, options, outgoing, producer, read, tp, write};
@@ -45,12 +44,7 @@ fn reads_all_partitions_in_order_and_keeps_null_and_empty_apart() {
     let some = |bytes: &[u8]| Some(bytes.to_vec());
     assert_eq!(
         reader.rows[&tp("b", 0)],
-        [
-            (0, None, some(b"v")),
-            (1, some(b"k"), None),
-            (2, some(b"k"), some(b"")),
-            (3, some(b""), some(b"v")),
-        ]
+        [(0, None, some(b"v")), (1, some(b"k"), None), (2, some(b"k"), some(b"")), (3, some(b""), some(b"v")),]
     );
     assert_eq!(reader.source.lag(), Some(0));
 }
@@ -59,9 +53,7 @@ fn reads_all_partitions_in_order_and_keeps_null_and_empty_apart() {
 fn records_carry_their_time() {
     let broker = broker(&[("t", 1)]);
     let producer = producer(broker.servers());
-    producer
-        .send(Outgoing { timestamp_ms: Some(1_700_000_000_123), ..outgoing("t", 0, b"k", b"v") })
-        .expect("taken");
+    producer.send(Outgoing { timestamp_ms: Some(1_700_000_000_123), ..outgoing("t", 0, b"k", b"v") }).expect("taken");
     producer.flush().expect("delivered");
     let mut source = KafkaSource::open(options(broker.servers(), &["t"])).expect("a topic");
     source.start(&at(&[(&tp("t", 0), 0)])).expect("there");
@@ -103,9 +95,7 @@ fn starts_where_it_is_told() {
     write(&producer(broker.servers()), "t", 0, 0, 10);
     let mut source = KafkaSource::open(options(broker.servers(), &["t", "empty"])).expect("topics");
     let (t, empty) = (tp("t", 0), tp("empty", 0));
-    for (start, expected) in
-        [(StartAt::Earliest, 0), (StartAt::Latest, 10), (StartAt::Offset(NextOffset(7)), 7)]
-    {
+    for (start, expected) in [(StartAt::Earliest, 0), (StartAt::Latest, 10), (StartAt::Offset(NextOffset(7)), 7)] {
         let found = source.resolve(std::slice::from_ref(&t), start).expect("there");
         assert_eq!(found.get(&t), Some(NextOffset(expected)), "{start:?}");
     }
@@ -128,9 +118,7 @@ fn batches_are_bounded_and_a_large_record_is_alone() {
     let producer = producer(broker.servers());
     let large = noise(1, 900_000);
     for n in 0..300 {
-        producer
-            .send(outgoing("t", 0, b"", if n % 100 == 50 { &large } else { b"0123456789" }))
-            .expect("taken");
+        producer.send(outgoing("t", 0, b"", if n % 100 == 50 { &large } else { b"0123456789" })).expect("taken");
     }
     producer.flush().expect("delivered");
     let mut reader = Reader::open(options(broker.servers(), &["t"]), StartAt::Earliest).expect("topics");
@@ -161,10 +149,7 @@ fn a_batch_waits_for_no_more_than_its_latency() {
     let forever = KafkaOptions { until_caught_up: false, ..options(broker.servers(), &["t"]) };
     let mut source = KafkaSource::open(forever).expect("topics");
     source.start(&at(&[(&tp("t", 0), 0)])).expect("there");
-    assert!(matches!(
-        source.poll(&mut RawBatch::default(), &LIMITS, Instant::now()),
-        Ok(Polled::Assigned(_))
-    ));
+    assert!(matches!(source.poll(&mut RawBatch::default(), &LIMITS, Instant::now()), Ok(Polled::Assigned(_))));
     write(&producer, "t", 0, 0, 1);
     let (start, mut batch) = (Instant::now(), RawBatch::default());
     let limits = BatchLimits { latency_max: Duration::from_millis(50), ..LIMITS };
@@ -172,8 +157,7 @@ fn a_batch_waits_for_no_more_than_its_latency() {
     assert_eq!((polled, batch.len()), (Polled::Records, 1));
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     let start = Instant::now();
-    let polled =
-        source.poll(&mut RawBatch::default(), &limits, start + Duration::from_millis(50)).expect("readable");
+    let polled = source.poll(&mut RawBatch::default(), &limits, start + Duration::from_millis(50)).expect("readable");
     assert_eq!(polled, Polled::Records, "the time is over");
     assert!((50..5000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
 }
@@ -186,8 +170,7 @@ fn reads_ranges_again_and_stands_at_their_ends() {
     write(&producer, "t", 1, 0, 100);
     let mut reader = read(broker.servers(), &["t"]);
     let (one, two) = (tp("t", 0), tp("t", 1));
-    let ranges: PositionDelta =
-        [(one.clone(), range(10, 30)), (two.clone(), range(100, 100))].into_iter().collect();
+    let ranges: PositionDelta = [(one.clone(), range(10, 30)), (two.clone(), range(100, 100))].into_iter().collect();
     let mut batch = RawBatch::default();
     reader.source.reread(&ranges, &mut batch).expect("there");
     let offsets: Vec<_> = batch.records().iter().map(|record| (record.partition, record.offset)).collect();
@@ -219,10 +202,7 @@ fn a_cluster_that_is_not_there_is_an_error_in_time() {
     nowhere.connect_timeout = Duration::from_millis(1500);
     let start = Instant::now();
     let error = KafkaSource::open(nowhere).err().expect("nobody there");
-    assert!(
-        matches!(&error, SourceError::Unreachable { reason, .. } if reason.contains("refused")),
-        "{error}"
-    );
+    assert!(matches!(&error, SourceError::Unreachable { reason, .. } if reason.contains("refused")), "{error}");
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
@@ -260,8 +240,7 @@ fn records_that_are_gone_before_the_start_are_a_loss() {
     overflow(broker.servers(), "t");
     let t = tp("t", 0);
     let mut source = KafkaSource::open(options(broker.servers(), &["t"])).expect("topics");
-    let first =
-        source.resolve(std::slice::from_ref(&t), StartAt::Earliest).expect("there").get(&t).expect("named");
+    let first = source.resolve(std::slice::from_ref(&t), StartAt::Earliest).expect("there").get(&t).expect("named");
     assert!(first.0 > 10, "the broker forgot something: {first}");
     for wanted in [3, 1000] {
         let lost = source.start(&at(&[(&t, wanted)]));
@@ -297,11 +276,8 @@ fn retention_that_overtakes_the_reader_is_a_loss() {
     for policy in [OnDataLoss::Fail, OnDataLoss::Continue] {
         let broker = broker(&[("t", 1)]);
         write(&producer(broker.servers()), "t", 0, 0, 10);
-        let mut slow = KafkaOptions {
-            on_data_loss: policy,
-            until_caught_up: false,
-            ..options(broker.servers(), &["t"])
-        };
+        let mut slow =
+            KafkaOptions { on_data_loss: policy, until_caught_up: false, ..options(broker.servers(), &["t"]) };
         // Next to nothing is fetched ahead.
         slow.properties = [("queued.min.messages".to_owned(), "1".to_owned())].into_iter().collect();
         let mut reader = Reader::open(slow, StartAt::Earliest).expect("topics");
@@ -310,18 +286,12 @@ fn retention_that_overtakes_the_reader_is_a_loss() {
         overflow(broker.servers(), "t");
         let result = reader.run(|reader, _| reader.positions.get(&tp("t", 0)) == Some(NextOffset(110)));
         let rows = &reader.rows[&tp("t", 0)];
-        assert!(
-            rows.iter().zip(0..).take(10).all(|((offset, _, _), n)| *offset == n),
-            "what was fetched is delivered"
-        );
+        assert!(rows.iter().zip(0..).take(10).all(|((offset, _, _), n)| *offset == n), "what was fetched is delivered");
         match policy {
             OnDataLoss::Fail => {
                 let lost = result.expect_err("gone");
                 assert!(
-                    matches!(
-                        &lost,
-                        SourceError::DataLoss { wanted: NextOffset(10), end: NextOffset(110), .. }
-                    ),
+                    matches!(&lost, SourceError::DataLoss { wanted: NextOffset(10), end: NextOffset(110), .. }),
                     "{lost}"
                 );
             }

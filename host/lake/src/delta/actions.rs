@@ -67,7 +67,12 @@ pub(crate) struct Entry(String);
 
 impl Entry {
     /// An entry of this origin. `commit` is `None` for a table that is made before it has rows.
-    pub(crate) fn new(origin: &Origin<'_>, commit: Option<&Commit>, files: &[StagedFile], partition_by: &[impl AsRef<str>]) -> Self {
+    pub(crate) fn new(
+        origin: &Origin<'_>,
+        commit: Option<&Commit>,
+        files: &[StagedFile],
+        partition_by: &[impl AsRef<str>],
+    ) -> Self {
         let mut entry = Self(String::with_capacity(1024 + files.len() * 1024));
         entry.push(&Action::CommitInfo(commit_info(origin, commit, files, partition_by)));
         entry
@@ -122,7 +127,10 @@ impl Entry {
 }
 
 fn commit_info(
-    origin: &Origin<'_>, commit: Option<&Commit>, files: &[StagedFile], partition_by: &[impl AsRef<str>],
+    origin: &Origin<'_>,
+    commit: Option<&Commit>,
+    files: &[StagedFile],
+    partition_by: &[impl AsRef<str>],
 ) -> serde_json::Value {
     let partition_by: Vec<&str> = partition_by.iter().map(AsRef::as_ref).collect();
     let mut info = json!({
@@ -144,7 +152,8 @@ fn commit_info(
         });
         info["lakemill.checkpoint"] = json!(commit.checkpoint.0);
         info["lakemill.digests"] = json!(commit.digests);
-        let range = |(tp, range): (&TopicPartition, OffsetRange)| json!([tp.topic, tp.partition, range.start.0, range.end.0]);
+        let range =
+            |(tp, range): (&TopicPartition, OffsetRange)| json!([tp.topic, tp.partition, range.start.0, range.end.0]);
         info["lakemill.ranges"] = commit.delta.iter().map(range).collect();
     }
     info
@@ -226,7 +235,8 @@ mod tests {
     fn lines_are_what_the_protocol_says() {
         let entry = entry();
         let text = std::str::from_utf8(entry.bytes()).expect("UTF-8");
-        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
         let info = &lines[0]["commitInfo"];
         assert_eq!(info["operation"], "WRITE");
         assert_eq!(info["lakemill.checkpoint"], 42);
@@ -245,7 +255,10 @@ mod tests {
     #[test]
     fn what_an_appender_needs_is_read_back() {
         let seen = read_entry(entry().bytes()).expect("readable");
-        assert_eq!(seen, Seen { transactions: [("lakemill/t/p/s/orders/3".to_owned(), 9)].into(), table_changed: true });
+        assert_eq!(
+            seen,
+            Seen { transactions: [("lakemill/t/p/s/orders/3".to_owned(), 9)].into(), table_changed: true }
+        );
         let others = r#"{"add":{"path":"x","stats":"{}"}}
             {"remove":{"path":"y"}}
             {"txn":{"appId":"spark","version":1}}

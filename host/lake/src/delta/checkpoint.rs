@@ -32,7 +32,13 @@ struct Expected {
 /// Writes the checkpoint of `version` of the table at `root`. `transactions` are those of ours that it must hold.
 ///
 /// Memory grows with the number of files of the table: the kernel remembers each path once, to leave out what was removed.
-pub(crate) fn write(root: &Path, log: &Arc<Log>, version: u64, transactions: BTreeMap<String, i64>, prefix: String) -> Result<(), LookError> {
+pub(crate) fn write(
+    root: &Path,
+    log: &Arc<Log>,
+    version: u64,
+    transactions: BTreeMap<String, i64>,
+    prefix: String,
+) -> Result<(), LookError> {
     let log = log.clone();
     with_snapshot(root, Some(version), move |snapshot, engine| {
         let name = format!("{version:020}.checkpoint.parquet");
@@ -52,7 +58,11 @@ pub(crate) fn write(root: &Path, log: &Arc<Log>, version: u64, transactions: BTr
 type Finish = Box<dyn FnOnce(&dyn Engine) -> Result<(), LookError>>;
 
 fn write_checked(
-    hidden: &PathBuf, snapshot: &SnapshotRef, engine: &dyn Engine, transactions: &BTreeMap<String, i64>, prefix: &str,
+    hidden: &PathBuf,
+    snapshot: &SnapshotRef,
+    engine: &dyn Engine,
+    transactions: &BTreeMap<String, i64>,
+    prefix: &str,
 ) -> Result<Finish, LookError> {
     let writer = snapshot.clone().create_checkpoint_writer(engine)?;
     let mut data = writer.checkpoint_data(engine)?;
@@ -72,19 +82,25 @@ fn write_checked(
         };
         writer.write(&batch)?;
     }
-    drop(data); 
+    drop(data);
     let file = file.ok_or_else(|| LookError::Unsupported("its log has no actions".to_owned()))?.into_inner()?;
     file.sync_all().map_err(|error| LookError::storage(hidden, &error))?;
     let bytes = file.metadata().map_err(|error| LookError::storage(hidden, &error))?.len();
-    let state = Arc::into_inner(state).ok_or_else(|| LookError::Unsupported("the kernel still writes the checkpoint".to_owned()))?;
+    let state = Arc::into_inner(state)
+        .ok_or_else(|| LookError::Unsupported("the kernel still writes the checkpoint".to_owned()))?;
     let expected = Expected { rows, adds: state.add_actions_count() };
-    verify(hidden, &expected, transactions, prefix)?; 
+    verify(hidden, &expected, transactions, prefix)?;
     let stats = LastCheckpointHintStats::from_reconciliation_state(state, bytes, 0)?;
     Ok(Box::new(move |engine| Ok(writer.finalize(engine, &stats)?)))
 }
 
 /// Reads a checkpoint back and compares it with what it must hold.
-fn verify(path: &Path, expected: &Expected, transactions: &BTreeMap<String, i64>, prefix: &str) -> Result<(), LookError> {
+fn verify(
+    path: &Path,
+    expected: &Expected,
+    transactions: &BTreeMap<String, i64>,
+    prefix: &str,
+) -> Result<(), LookError> {
     let file = File::open(path).map_err(|error| LookError::storage(path, &error))?;
     let (mut rows, mut adds, mut metadata, mut protocol) = (0, 0, 0, 0);
     let mut found = BTreeMap::new();
@@ -119,12 +135,15 @@ fn verify(path: &Path, expected: &Expected, transactions: &BTreeMap<String, i64>
 mod tests {
     use super::*;
     use crate::{DeltaSink, TableOptions};
-    use lakemill_model::{CheckpointId, Commit, DataType, Epochs, Field, NextOffset, OffsetRange, Sink as _, TableSchema, TopicPartition};
+    use lakemill_model::{
+        CheckpointId, Commit, DataType, Epochs, Field, NextOffset, OffsetRange, Sink as _, TableSchema, TopicPartition,
+    };
 
     /// A table with one position and a checkpoint; the checkpoint's path, its table's folder, and what it must hold.
     fn checkpoint() -> (tempfile::TempDir, PathBuf, BTreeMap<String, i64>) {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut sink = DeltaSink::open(TableOptions::new("p", "s", folder.path().display().to_string())).expect("opens");
+        let mut sink =
+            DeltaSink::open(TableOptions::new("p", "s", folder.path().display().to_string())).expect("opens");
         let schema = TableSchema { fields: vec![Field::new("id", DataType::Int64, true)], key: vec![] };
         sink.create(&Arc::new(schema)).expect("made");
         let range = OffsetRange { start: NextOffset(0), end: NextOffset(7) };
@@ -144,11 +163,14 @@ mod tests {
         // protocol, metaData, txn
         let right = Expected { rows: 3, adds: 0 };
         verify(&path, &right, &transactions, prefix).expect("it is right");
-        let wrong = |expected: &Expected, transactions: &BTreeMap<String, i64>| {
-            match verify(&path, expected, transactions, prefix) {
-                Err(LookError::Storage { reason, .. }) => reason,
-                other => panic!("{other:?}"),
-            }
+        let wrong = |expected: &Expected, transactions: &BTreeMap<String, i64>| match verify(
+            &path,
+            expected,
+            transactions,
+            prefix,
+        ) {
+            Err(LookError::Storage { reason, .. }) => reason,
+            other => panic!("{other:?}"),
         };
         assert!(wrong(&Expected { rows: 4, adds: 0 }, &transactions).contains("3 of 4 rows"));
         assert!(wrong(&Expected { rows: 3, adds: 1 }, &transactions).contains("0 of 1 files"));

@@ -37,7 +37,9 @@ impl LookError {
                     SinkError::Storage { sink, action: "read the log of", path: root.display().to_string(), reason }
                 }
             },
-            Self::Unsupported(reason) => SinkError::Unsupported { sink, reason: format!("the table at {}: {reason}", root.display()) },
+            Self::Unsupported(reason) => {
+                SinkError::Unsupported { sink, reason: format!("the table at {}: {reason}", root.display()) }
+            }
         }
     }
 }

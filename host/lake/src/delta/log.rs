@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::actions::{Seen, read_entry};
 use super::LookError;
+use super::actions::{Seen, read_entry};
 use crate::disk::{Disk, DiskError, Published, read};
 
 /// The age at which a hidden file is nobody's.
@@ -39,8 +39,10 @@ impl Log {
         for next in version + 1.. {
             let path = self.path(next);
             let Some(bytes) = read(&path)? else { break };
-            let seen = read_entry(&bytes)
-                .map_err(|error| LookError::Storage { path: path.display().to_string(), reason: format!("not a log entry: {error}") })?;
+            let seen = read_entry(&bytes).map_err(|error| LookError::Storage {
+                path: path.display().to_string(),
+                reason: format!("not a log entry: {error}"),
+            })?;
             if seen.table_changed {
                 return Ok(Since::LookAgain);
             }
@@ -116,7 +118,8 @@ mod tests {
             file.set_modified(SystemTime::now() - age * LEFT_BEHIND).expect("aged");
         }
         log.sweep().expect("swept");
-        let mut names: Vec<_> = std::fs::read_dir(log.dir()).expect("a folder").map(|entry| entry.expect("a file").file_name()).collect();
+        let mut names: Vec<_> =
+            std::fs::read_dir(log.dir()).expect("a folder").map(|entry| entry.expect("a file").file_name()).collect();
         names.sort();
         assert_eq!(names, [".1.json.b.tmp", ".keep", "00000000000000000000.json", "1.json.tmp"]);
     }

@@ -19,7 +19,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use lakemill_model::{Commit, CommitOutcome, Positions, Sink, SinkError, SinkPositions, Stage, Staged, StagedFile, TableSchema};
+use lakemill_model::{
+    Commit, CommitOutcome, Positions, Sink, SinkError, SinkPositions, Stage, Staged, StagedFile, TableSchema,
+};
 
 use crate::app_id::AppIds;
 use crate::disk::Published;
@@ -161,7 +163,9 @@ impl Table {
     }
 
     fn check_partitioning(&self, shape: &Shape) -> Result<(), SinkError> {
-        self.target.check_partitioning(shape).map_err(|reason| SinkError::Unsupported { sink: self.target.sink.clone(), reason })
+        self.target
+            .check_partitioning(shape)
+            .map_err(|reason| SinkError::Unsupported { sink: self.target.sink.clone(), reason })
     }
 
     /// Writes the next entry on what we know of the table, or makes the table.
@@ -169,7 +173,10 @@ impl Table {
         let options = self.target.options();
         let now_ms = now_ms();
         let origin = Origin { tenant: &options.tenant, pipeline: &options.pipeline, sink: &options.sink, now_ms };
-        let shape = self.target.shape().ok_or_else(|| LookError::Unsupported("no rows have said what columns it has".to_owned()))?;
+        let shape = self
+            .target
+            .shape()
+            .ok_or_else(|| LookError::Unsupported("no rows have said what columns it has".to_owned()))?;
         let mut entry = Entry::new(&origin, commit, files, &shape.partition_columns);
         if self.view.is_none() {
             entry.create_table(&shape, now_ms);
@@ -264,7 +271,8 @@ impl Sink for DeltaSink {
             self.maintained = view.version;
             let job = Maintenance::of(&self.table, view);
             let thread = std::thread::Builder::new().name("lake-checkpoint".to_owned()).spawn(move || job.run());
-            let spawned = thread.map_err(|error| LookError::Storage { path: "a thread".to_owned(), reason: error.to_string() });
+            let spawned =
+                thread.map_err(|error| LookError::Storage { path: "a thread".to_owned(), reason: error.to_string() });
             self.maintenance = Some(spawned.map_err(|error| self.table.error(error))?);
         }
         Ok(())
@@ -282,6 +290,9 @@ impl Drop for DeltaSink {
 }
 
 fn finish(job: JoinHandle<Result<u64, LookError>>) -> Result<u64, LookError> {
-    let lost = |_| LookError::Storage { path: "a log checkpoint".to_owned(), reason: "the thread that wrote it panicked".to_owned() };
+    let lost = |_| LookError::Storage {
+        path: "a log checkpoint".to_owned(),
+        reason: "the thread that wrote it panicked".to_owned(),
+    };
     job.join().map_err(lost)?
 }

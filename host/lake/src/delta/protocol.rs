@@ -58,7 +58,8 @@ pub(crate) fn refusals(demands: &Demands) -> Vec<String> {
     if let Some(mode) = set("delta.columnMapping.mode").filter(|mode| *mode != "none") {
         refusals.push(format!("column mapping by {mode} is not supported; write to a new table"));
     }
-    let mut constraints: Vec<_> = demands.configuration.keys().filter_map(|key| key.strip_prefix("delta.constraints.")).collect();
+    let mut constraints: Vec<_> =
+        demands.configuration.keys().filter_map(|key| key.strip_prefix("delta.constraints.")).collect();
     constraints.sort_unstable();
     for name in constraints {
         refusals.push(format!("it has the check constraint `{name}`, which Lakemill cannot check; drop it"));
@@ -86,7 +87,8 @@ mod tests {
             let plain = demands(version, &[], &[("delta.appendOnly", "true"), ("delta.enableChangeDataFeed", "true")]);
             assert_eq!(refusals(&plain), Vec::<String>::new());
         }
-        let modern = demands(7, &["invariants", "appendOnly", "deletionVectors"], &[("delta.columnMapping.mode", "none")]);
+        let modern =
+            demands(7, &["invariants", "appendOnly", "deletionVectors"], &[("delta.columnMapping.mode", "none")]);
         assert_eq!(refusals(&modern), Vec::<String>::new());
     }
 
@@ -99,9 +101,15 @@ mod tests {
         };
         assert!(refused(demands(8, &[], &[])).contains("writer version 8"));
         assert!(refused(demands(7, &["rowTracking"], &[])).contains("`rowTracking`"));
-        assert!(refused(demands(2, &[], &[("delta.setTransactionRetentionDuration", "interval 7 days")])).contains("interval 7 days"));
+        assert!(
+            refused(demands(2, &[], &[("delta.setTransactionRetentionDuration", "interval 7 days")]))
+                .contains("interval 7 days")
+        );
         assert!(refused(demands(5, &[], &[("delta.columnMapping.mode", "name")])).contains("column mapping by name"));
-        assert!(refused(demands(3, &[], &[("delta.constraints.positive", "x > 0")])).contains("check constraint `positive`"));
+        assert!(
+            refused(demands(3, &[], &[("delta.constraints.positive", "x > 0")]))
+                .contains("check constraint `positive`")
+        );
         let columns = vec!["column `c` has an invariant".to_owned()];
         assert!(refused(Demands { columns, ..demands(2, &[], &[]) }).contains("column `c`"));
     }

@@ -23,9 +23,12 @@ pub(crate) fn to_schema_string(shape: &Shape) -> String {
 /// The columns of a table that anybody made, and what the schema says about writing them that we cannot do: one phrase for
 /// each, naming the column.
 pub(crate) fn from_metadata(
-    schema_string: &str, partition_columns: &[String], configuration: &HashMap<String, String>,
+    schema_string: &str,
+    partition_columns: &[String],
+    configuration: &HashMap<String, String>,
 ) -> Result<(Shape, Vec<String>), String> {
-    let schema: Value = serde_json::from_str(schema_string).map_err(|error| format!("its schema is not JSON: {error}"))?;
+    let schema: Value =
+        serde_json::from_str(schema_string).map_err(|error| format!("its schema is not JSON: {error}"))?;
     let fields = schema["fields"].as_array().ok_or("its schema has no fields")?;
     let partition_columns: Vec<Arc<str>> = partition_columns.iter().map(|name| Arc::from(&**name)).collect();
     let chosen = StatsColumns::of(configuration);
@@ -117,11 +120,22 @@ mod tests {
     #[test]
     fn our_own_schema_reads_back() {
         let decimal = DataType::Decimal { precision: 12, scale: 2 };
-        let types = [DataType::Boolean, DataType::Int32, DataType::Int64, DataType::Float32, DataType::Float64, decimal,
-            DataType::Date, DataType::Timestamp, DataType::Text, DataType::Bytes];
+        let types = [
+            DataType::Boolean,
+            DataType::Int32,
+            DataType::Int64,
+            DataType::Float32,
+            DataType::Float64,
+            decimal,
+            DataType::Date,
+            DataType::Timestamp,
+            DataType::Text,
+            DataType::Bytes,
+        ];
         let fields = types.iter().enumerate().map(|(n, t)| Field::new(format!("c{n}\""), *t, n % 2 == 0)).collect();
         let shape = Shape::of_new_table(&TableSchema { fields, key: vec![] }, &["c6\"".to_owned()]).expect("a table");
-        let (back, cannot) = from_metadata(&to_schema_string(&shape), &["c6\"".to_owned()], &HashMap::new()).expect("reads");
+        let (back, cannot) =
+            from_metadata(&to_schema_string(&shape), &["c6\"".to_owned()], &HashMap::new()).expect("reads");
         assert_eq!((back, cannot), (shape, vec![]));
     }
 
@@ -138,7 +152,9 @@ mod tests {
         let long = Kind::Known(DataType::Int64);
         assert_eq!(kinds, [Kind::Other("short".into()), Kind::Other("array".into()), long.clone(), long]);
         assert_eq!(cannot.len(), 2);
-        assert!(cannot[0].starts_with("column `c` has an invariant") && cannot[1].starts_with("column `d` is generated"));
+        assert!(
+            cannot[0].starts_with("column `c` has an invariant") && cannot[1].starts_with("column `d` is generated")
+        );
     }
 
     #[test]

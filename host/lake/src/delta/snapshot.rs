@@ -132,7 +132,9 @@ pub(crate) fn file_totals(root: &Path, version: u64) -> Result<FileTotals, LookE
 
 /// Runs `work` on the table at `version` (the newest if `None`), on a thread where the kernel may wait.
 pub(crate) fn with_snapshot<T: Send + 'static>(
-    root: &Path, version: Option<u64>, work: impl FnOnce(&SnapshotRef, &dyn Engine) -> Result<T, LookError> + Send + 'static,
+    root: &Path,
+    version: Option<u64>,
+    work: impl FnOnce(&SnapshotRef, &dyn Engine) -> Result<T, LookError> + Send + 'static,
 ) -> Result<T, LookError> {
     let store = log_store(root)?;
     let task = RUNTIME.spawn_blocking(move || {
@@ -144,7 +146,9 @@ pub(crate) fn with_snapshot<T: Send + 'static>(
         let snapshot = builder.build(&engine)?;
         work(&snapshot, &engine)
     });
-    RUNTIME.block_on(task).map_err(|error| LookError::Storage { path: root.display().to_string(), reason: error.to_string() })?
+    RUNTIME
+        .block_on(task)
+        .map_err(|error| LookError::Storage { path: root.display().to_string(), reason: error.to_string() })?
 }
 
 /// The kernel's own engine. deltalake's would read a thousand entries at once, with room for a thousand actions in each: at a
@@ -169,8 +173,11 @@ pub(crate) fn log_store(root: &Path) -> Result<LogStoreRef, LookError> {
 /// Deletes log entries that are older than `cutoff_ms` and that a checkpoint covers.
 pub(crate) fn delete_old_entries(root: &Path, version: u64, cutoff_ms: i64) -> Result<usize, LookError> {
     let store = log_store(root)?;
-    let task = async move { deltalake::checkpoints::cleanup_expired_logs_for(version, store.as_ref(), cutoff_ms, None).await };
-    RUNTIME.block_on(task).map_err(|error| LookError::Storage { path: root.display().to_string(), reason: error.to_string() })
+    let task =
+        async move { deltalake::checkpoints::cleanup_expired_logs_for(version, store.as_ref(), cutoff_ms, None).await };
+    RUNTIME
+        .block_on(task)
+        .map_err(|error| LookError::Storage { path: root.display().to_string(), reason: error.to_string() })
 }
 
 fn transactions(snapshot: &SnapshotRef, engine: &dyn Engine, prefix: &str) -> Result<BTreeMap<String, i64>, LookError> {
@@ -183,11 +190,17 @@ fn transactions(snapshot: &SnapshotRef, engine: &dyn Engine, prefix: &str) -> Re
     Ok(found)
 }
 
-pub(crate) fn collect_transactions(batch: &RecordBatch, prefix: &str, found: &mut BTreeMap<String, i64>) -> Result<(), LookError> {
+pub(crate) fn collect_transactions(
+    batch: &RecordBatch,
+    prefix: &str,
+    found: &mut BTreeMap<String, i64>,
+) -> Result<(), LookError> {
     let strange = || LookError::Unsupported("its log has `txn` actions of a strange shape".to_owned());
-    let txn: &StructArray = batch.column_by_name("txn").and_then(|column| column.as_struct_opt()).ok_or_else(strange)?;
+    let txn: &StructArray =
+        batch.column_by_name("txn").and_then(|column| column.as_struct_opt()).ok_or_else(strange)?;
     let ids = txn.column_by_name("appId").and_then(|column| column.as_string_opt::<i32>()).ok_or_else(strange)?;
-    let versions = txn.column_by_name("version").and_then(|column| column.as_primitive_opt::<Int64Type>()).ok_or_else(strange)?;
+    let versions =
+        txn.column_by_name("version").and_then(|column| column.as_primitive_opt::<Int64Type>()).ok_or_else(strange)?;
     for row in 0..batch.num_rows() {
         // Rows of one batch go on in the order of the log: the first one seen is the newest.
         if txn.is_valid(row) && ids.is_valid(row) && ids.value(row).starts_with(prefix) {

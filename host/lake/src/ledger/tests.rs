@@ -28,7 +28,8 @@ impl Memory {
     fn new(fates: &[Fate]) -> Self {
         let mut fates = fates.to_vec();
         fates.reverse();
-        let mut memory = Self { ids: AppIds::new("t", "p", "s"), entries: vec![BTreeMap::new()], view: None, fates, blind: false };
+        let mut memory =
+            Self { ids: AppIds::new("t", "p", "s"), entries: vec![BTreeMap::new()], view: None, fates, blind: false };
         memory.look(true).expect("not blind");
         memory
     }
@@ -96,7 +97,8 @@ fn step(start: i64, end: i64, epoch: i64) -> Commit {
 /// Commits a step of ten rows from what the ledger holds.
 fn run(memory: &mut Memory) -> Result<CommitOutcome, SinkError> {
     let mut expected = shown(memory).held;
-    let file = StagedFile { path: "x".into(), bytes: 1, rows: 10, partition_values: vec![], stats: None, modified_ms: 0 };
+    let file =
+        StagedFile { path: "x".into(), bytes: 1, rows: 10, partition_values: vec![], stats: None, modified_ms: 0 };
     commit(memory, &mut expected, &[file], &step(0, 10, 1))
 }
 
@@ -142,7 +144,10 @@ fn a_ledger_that_vanished_fences() {
     memory.entries.clear();
     let mut expected = shown(&memory).held;
     let error = commit(&mut memory, &mut expected, &[], &step(10, 20, 1)).expect_err("must stop");
-    assert!(matches!(&error, SinkError::Fenced { expected, found, .. } if expected == "offset 10" && found == "no offset"), "{error}");
+    assert!(
+        matches!(&error, SinkError::Fenced { expected, found, .. } if expected == "offset 10" && found == "no offset"),
+        "{error}"
+    );
 }
 
 #[test]

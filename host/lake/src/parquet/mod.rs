@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lakemill_model::{
-    Commit, CommitOutcome, OffsetRange, Positions, Sink, SinkError, SinkPositions, Stage, Staged, StagedFile, TableSchema, TopicPartition,
+    Commit, CommitOutcome, OffsetRange, Positions, Sink, SinkError, SinkPositions, Stage, Staged, StagedFile,
+    TableSchema, TopicPartition,
 };
 
 use crate::app_id::AppIds;
@@ -29,8 +30,8 @@ use crate::shape::Shape;
 use crate::stage::{Target, files_of, now_ms};
 use manifest::{Entry, FileEntry, LIST_VERSIONS, List, Totals, from_bytes, to_bytes};
 use read::newest;
-pub use read::{VisibleFile, visible_files};
 pub(crate) use read::{Newest, newest_entry};
+pub use read::{VisibleFile, visible_files};
 
 /// Parquet files with a manifest as a sink that appends.
 ///
@@ -109,7 +110,9 @@ impl Table {
             None => (0, String::new(), BTreeMap::new(), Totals::default()),
         };
         positions.extend(changes.iter().map(|(id, number)| (id.clone(), *number)));
-        let range = |(tp, range): (&TopicPartition, OffsetRange)| (tp.topic.to_string(), tp.partition, range.start.0, range.end.0);
+        let range = |(tp, range): (&TopicPartition, OffsetRange)| {
+            (tp.topic.to_string(), tp.partition, range.start.0, range.end.0)
+        };
         let entry = Entry {
             format: Entry::FORMAT,
             version,
@@ -169,7 +172,10 @@ impl Table {
             }
             let (bytes, _) = to_bytes(&List::new(first, last, files));
             // Whoever is second has written the same.
-            self.target.disk.publish(&self.dir, &list_name(last), &bytes).map_err(|error| error.into_sink_error(&self.target.sink))?;
+            self.target
+                .disk
+                .publish(&self.dir, &list_name(last), &bytes)
+                .map_err(|error| error.into_sink_error(&self.target.sink))?;
         }
         Ok(())
     }

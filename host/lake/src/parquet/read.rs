@@ -39,14 +39,19 @@ pub fn visible_files(location: &str) -> Result<Vec<VisibleFile>, SinkError> {
         let by_list = next.is_multiple_of(LIST_VERSIONS) && found.lists.contains(&hundred);
         let path = dir.join(if by_list { list_name(hundred) } else { entry_name(next) });
         let bytes = read(&path).map_err(|error| error.into_sink_error(location))?;
-        let bytes = bytes.ok_or_else(|| damaged(location, &path, "it is missing, and later entries are there".to_owned()))?;
+        let bytes =
+            bytes.ok_or_else(|| damaged(location, &path, "it is missing, and later entries are there".to_owned()))?;
         let more = if by_list {
             before = None;
             from_bytes::<List>(&bytes).map(|(list, _)| list.files)
         } else {
             from_bytes::<Entry>(&bytes).and_then(|(entry, crc)| {
                 let follows = before.replace(crc).is_none_or(|before| before == entry.previous);
-                if follows { Ok(entry.files) } else { Err("it follows another entry than the one that is there".to_owned()) }
+                if follows {
+                    Ok(entry.files)
+                } else {
+                    Err("it follows another entry than the one that is there".to_owned())
+                }
             })
         };
         let more = more.map_err(|reason| damaged(location, &path, reason))?;

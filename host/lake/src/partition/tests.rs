@@ -43,16 +43,38 @@ fn text(name: &str, cells: &[Option<&str>]) -> (Field, Arc<dyn Array>) {
 #[test]
 fn folders_hold_only_plain_letters_and_stay_apart() {
     let cells = [
-        Some("eu"), None, Some("a/b"), Some("a=b"), Some("a b"), Some("100%"), Some("ü"), Some(""), Some("a%2Fb"), Some(".."),
-        Some("__HIVE_DEFAULT_PARTITION__"), Some("eu"), Some("\u{1F980}"), Some("a:b*?\"<>|\n"),
+        Some("eu"),
+        None,
+        Some("a/b"),
+        Some("a=b"),
+        Some("a b"),
+        Some("100%"),
+        Some("ü"),
+        Some(""),
+        Some("a%2Fb"),
+        Some(".."),
+        Some("__HIVE_DEFAULT_PARTITION__"),
+        Some("eu"),
+        Some("\u{1F980}"),
+        Some("a:b*?\"<>|\n"),
     ];
     let found = parts(vec![ids(14), text("p", &cells)], &["p"]).expect("parts");
     let folders: Vec<_> = found.iter().map(|(folder, ..)| folder.as_str()).collect();
     assert_eq!(
         folders,
         [
-            "p=eu", "p=__HIVE_DEFAULT_PARTITION__", "p=a%2Fb", "p=a%3Db", "p=a%20b", "p=100%25", "p=%C3%BC", "p=a%252Fb",
-            "p=%2E%2E", "p=%5F_HIVE_DEFAULT_PARTITION__", "p=%F0%9F%A6%80", "p=a%3Ab%2A%3F%22%3C%3E%7C%0A",
+            "p=eu",
+            "p=__HIVE_DEFAULT_PARTITION__",
+            "p=a%2Fb",
+            "p=a%3Db",
+            "p=a%20b",
+            "p=100%25",
+            "p=%C3%BC",
+            "p=a%252Fb",
+            "p=%2E%2E",
+            "p=%5F_HIVE_DEFAULT_PARTITION__",
+            "p=%F0%9F%A6%80",
+            "p=a%3Ab%2A%3F%22%3C%3E%7C%0A",
         ]
     );
     assert_eq!(found[0].2, [0, 11], "rows of one value come together in their order");
@@ -88,7 +110,8 @@ fn every_type_is_written_as_delta_reads_it() {
         (Field::new("b", DataType::Boolean, true), Arc::new(arrow_array::BooleanArray::from(vec![true, false]))),
     ];
     let found = parts(cells, &["d", "n", "t", "b"]).expect("parts");
-    let values: Vec<Vec<&str>> = found.iter().map(|part| part.1.iter().flatten().map(String::as_str).collect()).collect();
+    let values: Vec<Vec<&str>> =
+        found.iter().map(|part| part.1.iter().flatten().map(String::as_str).collect()).collect();
     assert_eq!(values[0], ["1969-12-31", "-0.05", "1969-12-31T23:59:59.999999Z", "true"]);
     assert_eq!(values[1], ["2026-01-01", "123.40", "2026-01-01T00:00:00.000001Z", "false"]);
     assert!(found[1].0.contains("t=2026-01-01T00%3A00%3A00.000001Z"), "{}", found[1].0);
@@ -119,15 +142,26 @@ fn too_many_values_are_refused() {
 fn null_in_a_partition_column_that_must_not_be_null_is_refused() {
     let p = (Field::new("p", DataType::Text, false), Arc::new(StringArray::from(vec!["a", ""])) as Arc<dyn Array>);
     let error = parts(vec![ids(2), p], &["p"]).expect_err("must be refused");
-    assert!(error.contains("partition column `p`: the table has it as not null, and it is null or empty in 1 rows"), "{error}");
+    assert!(
+        error.contains("partition column `p`: the table has it as not null, and it is null or empty in 1 rows"),
+        "{error}"
+    );
 }
 
 #[test]
 fn dates_agree_with_the_calendar() {
     // Day numbers from `date -ud DATE +%s` divided by 86,400.
     let known = [
-        (0, "1970-01-01"), (-719_162, "0001-01-01"), (2_932_896, "9999-12-31"), (11_016, "2000-02-29"), (11_017, "2000-03-01"),
-        (-25_509, "1900-02-28"), (-25_508, "1900-03-01"), (19_782, "2024-02-29"), (-1, "1969-12-31"), (-719_528, "0000-01-01"),
+        (0, "1970-01-01"),
+        (-719_162, "0001-01-01"),
+        (2_932_896, "9999-12-31"),
+        (11_016, "2000-02-29"),
+        (11_017, "2000-03-01"),
+        (-25_509, "1900-02-28"),
+        (-25_508, "1900-03-01"),
+        (19_782, "2024-02-29"),
+        (-1, "1969-12-31"),
+        (-719_528, "0000-01-01"),
     ];
     for (days, expected) in known {
         let mut text = String::new();

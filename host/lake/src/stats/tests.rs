@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int32Array, Int64Array,
-    RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int32Array,
+    Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use lakemill_model::Field;
 use serde_json::{Value, json};
@@ -17,7 +17,11 @@ fn stats_by(columns: &[(&str, DataType, ArrayRef)], nan: &[bool], row_group_rows
     let sources: Vec<Source> = columns
         .iter()
         .enumerate()
-        .map(|(at, (name, data_type, _))| Source { at: Some(at), field: Field::new(*name, *data_type, true), stats: true })
+        .map(|(at, (name, data_type, _))| Source {
+            at: Some(at),
+            field: Field::new(*name, *data_type, true),
+            stats: true,
+        })
         .collect();
     let schema = arrow_schema::Schema::new(sources.iter().map(|source| source.field.to_arrow()).collect::<Vec<_>>());
     let arrays = columns.iter().map(|(.., array)| array.clone()).collect();
@@ -64,13 +68,17 @@ fn every_type_has_what_readers_expect() {
     let text = |value: &Value| value.to_string();
     assert_eq!(
         text(&found["minValues"]),
-        text(&json!({"i32": i32::MIN, "i64": -2, "f32": -0.0, "f64": 0.1, "d9": -0.01, "d18": -7, "d38": -922_337_203_685.477_6,
-            "date": "1970-01-01", "time": "1969-12-31T23:59:59.999Z", "text": ""}))
+        text(
+            &json!({"i32": i32::MIN, "i64": -2, "f32": -0.0, "f64": 0.1, "d9": -0.01, "d18": -7, "d38": -922_337_203_685.477_6,
+            "date": "1970-01-01", "time": "1969-12-31T23:59:59.999Z", "text": ""})
+        )
     );
     assert_eq!(
         text(&found["maxValues"]),
-        text(&json!({"i32": 2, "i64": i64::MAX, "f32": 0.1, "f64": 1e300, "d9": 123.45, "d18": 7, "d38": 0.000_000_000_5,
-            "date": "2026-01-01", "time": "1970-01-01T00:00:00.002Z", "text": "z\"ü"}))
+        text(
+            &json!({"i32": 2, "i64": i64::MAX, "f32": 0.1, "f64": 1e300, "d9": 123.45, "d18": 7, "d38": 0.000_000_000_5,
+            "date": "2026-01-01", "time": "1970-01-01T00:00:00.002Z", "text": "z\"ü"})
+        )
     );
     assert_eq!(found["nullCount"]["bytes"], 2);
     assert_eq!(found["nullCount"]["void"], 3);
@@ -113,7 +121,11 @@ fn a_nan_or_an_infinity_leaves_no_bound() {
 fn times_that_have_no_four_digit_year_have_no_bound() {
     let found = stats(&[
         ("d", DataType::Date, Arc::new(Date32Array::from(vec![-800_000, 3_000_000]))),
-        ("t", DataType::Timestamp, Arc::new(TimestampMicrosecondArray::from(vec![i64::MIN, i64::MAX]).with_timezone("UTC"))),
+        (
+            "t",
+            DataType::Timestamp,
+            Arc::new(TimestampMicrosecondArray::from(vec![i64::MIN, i64::MAX]).with_timezone("UTC")),
+        ),
     ]);
     assert_eq!((&found["minValues"], &found["maxValues"]), (&json!({}), &json!({})));
 }
@@ -123,5 +135,8 @@ fn row_groups_are_taken_together() {
     let ids: Vec<Option<i64>> = [Some(5), Some(9), None, None, Some(-3), Some(0)].to_vec();
     let column: ArrayRef = Arc::new(Int64Array::from(ids));
     let found = stats_by(&[("id", DataType::Int64, column)], &[false], 2);
-    assert_eq!(found, json!({"numRecords": 6, "minValues": {"id": -3}, "maxValues": {"id": 9}, "nullCount": {"id": 2}}));
+    assert_eq!(
+        found,
+        json!({"numRecords": 6, "minValues": {"id": -3}, "maxValues": {"id": 9}, "nullCount": {"id": 2}})
+    );
 }

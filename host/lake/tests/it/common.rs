@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
 use lakemill_lake::{DeltaSink, TableOptions};
 use lakemill_model::{
-    CheckpointId, Commit, DataType, Epoch, Field, NextOffset, OffsetRange, Op, OutputRows, Sink, SinkError, SinkPositions, Staged,
-    TableSchema, TopicPartition,
+    CheckpointId, Commit, DataType, Epoch, Field, NextOffset, OffsetRange, Op, OutputRows, Sink, SinkError,
+    SinkPositions, Staged, TableSchema, TopicPartition,
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
@@ -114,13 +114,22 @@ pub fn log(table: &Path) -> Vec<Vec<Value>> {
 /// The `add` actions that were not removed.
 pub fn adds(table: &Path) -> Vec<Value> {
     let actions: Vec<Value> = log(table).into_iter().flatten().collect();
-    let removed: Vec<&Value> = actions.iter().filter_map(|action| action.get("remove")).map(|remove| &remove["path"]).collect();
-    actions.iter().filter_map(|action| action.get("add")).filter(|add| !removed.contains(&&add["path"])).cloned().collect()
+    let removed: Vec<&Value> =
+        actions.iter().filter_map(|action| action.get("remove")).map(|remove| &remove["path"]).collect();
+    actions
+        .iter()
+        .filter_map(|action| action.get("add"))
+        .filter(|add| !removed.contains(&&add["path"]))
+        .cloned()
+        .collect()
 }
 
 /// The path of a data file from its URI in the log.
 pub fn data_file(table: &Path, add: &Value) -> PathBuf {
-    let url = url::Url::from_directory_path(table).expect("absolute").join(add["path"].as_str().expect("a path")).expect("a URI");
+    let url = url::Url::from_directory_path(table)
+        .expect("absolute")
+        .join(add["path"].as_str().expect("a path"))
+        .expect("a URI");
     url.to_file_path().expect("a file")
 }
 
@@ -150,7 +159,13 @@ pub fn ids_in(files: impl Iterator<Item = PathBuf>) -> Vec<i64> {
 }
 
 /// A table that another writer made: its first log entry, by hand.
-pub fn foreign_table(table: &Path, fields: &Value, protocol: &Value, configuration: &Value, partition_columns: &[&str]) {
+pub fn foreign_table(
+    table: &Path,
+    fields: &Value,
+    protocol: &Value,
+    configuration: &Value,
+    partition_columns: &[&str],
+) {
     let metadata = serde_json::json!({
         "id": "11111111-2222-3333-4444-555555555555",
         "format": {"provider": "parquet", "options": {}},
@@ -161,7 +176,8 @@ pub fn foreign_table(table: &Path, fields: &Value, protocol: &Value, configurati
     });
     let log = table.join("_delta_log");
     std::fs::create_dir_all(&log).expect("a folder");
-    let entry = format!("{}\n{}\n", serde_json::json!({"protocol": protocol}), serde_json::json!({"metaData": metadata}));
+    let entry =
+        format!("{}\n{}\n", serde_json::json!({"protocol": protocol}), serde_json::json!({"metaData": metadata}));
     std::fs::write(log.join("00000000000000000000.json"), entry).expect("written");
 }
 

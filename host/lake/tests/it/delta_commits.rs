@@ -26,17 +26,24 @@ fn rows_and_positions_land_in_one_entry() {
     let entries = log(&folder.table());
     let txn = |entry: usize| -> Vec<(String, i64)> {
         let txns = entries[entry].iter().filter_map(|action| action.get("txn"));
-        txns.map(|txn| (txn["appId"].as_str().expect("an id").to_owned(), txn["version"].as_i64().expect("a number"))).collect()
+        txns.map(|txn| (txn["appId"].as_str().expect("an id").to_owned(), txn["version"].as_i64().expect("a number")))
+            .collect()
     };
     let id = |kind: &str| format!("lakemill/default/shop/{kind}/shop.public.orders/3");
     assert_eq!(txn(0), [(id("done"), 10), (id("epoch"), 1), (id("orders"), 10)]);
     assert_eq!(txn(1), [(id("done"), 20), (id("orders"), 20)], "what did not change is not said again");
     let info = &entries[1][0]["commitInfo"];
-    assert_eq!((&info["operation"], &info["lakemill.ranges"]), (&"WRITE".into(), &serde_json::json!([["shop.public.orders", 3, 10, 20]])));
+    assert_eq!(
+        (&info["operation"], &info["lakemill.ranges"]),
+        (&"WRITE".into(), &serde_json::json!([["shop.public.orders", 3, 10, 20]]))
+    );
 
     let seen = folder.sink().positions().expect("a fresh look");
     assert_eq!(seen, sink.positions().expect("the same look"));
-    assert_eq!((held(&seen, 3), seen.done.get(&tp(3)).map(|n| n.0), seen.epochs.get(&tp(3)).map(|e| e.0)), (Some(20), Some(20), Some(1)));
+    assert_eq!(
+        (held(&seen, 3), seen.done.get(&tp(3)).map(|n| n.0), seen.epochs.get(&tp(3)).map(|e| e.0)),
+        (Some(20), Some(20), Some(1))
+    );
 }
 
 #[test]
@@ -236,7 +243,13 @@ async fn compact(folder: &Folder) {
     let path = add["path"].as_str().expect("a path").to_owned();
     let actions = vec![
         Action::Remove(Remove { path, data_change: false, deletion_timestamp: Some(1), ..Default::default() }),
-        Action::Add(Add { path: "compacted.parquet".to_owned(), size, modification_time: 1, data_change: false, ..Default::default() }),
+        Action::Add(Add {
+            path: "compacted.parquet".to_owned(),
+            size,
+            modification_time: 1,
+            data_change: false,
+            ..Default::default()
+        }),
     ];
     let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
     let state = table.snapshot().expect("loaded");

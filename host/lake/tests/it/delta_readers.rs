@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int32Array, Int64Array,
-    StringArray, TimestampMicrosecondArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int32Array,
+    Int64Array, StringArray, TimestampMicrosecondArray,
 };
 use deltalake::DeltaTableBuilder;
 use lakemill_lake::{Compression, DeltaSink, TableInfo, TableKind, TableOptions, TableOwner, table_info};
@@ -17,7 +17,8 @@ use crate::common::*;
 fn every_type_reads_back_as_it_was() {
     let folder = Folder::new();
     let decimal = |precision: u8, scale: u8, cells: Vec<Option<i128>>| -> (DataType, ArrayRef) {
-        let array = Decimal128Array::from(cells).with_precision_and_scale(precision, scale.cast_signed()).expect("fits");
+        let array =
+            Decimal128Array::from(cells).with_precision_and_scale(precision, scale.cast_signed()).expect("fits");
         (DataType::Decimal { precision, scale }, Arc::new(array))
     };
     let (small, small_cells) = decimal(9, 2, vec![Some(-12_345), None, Some(0)]);
@@ -44,7 +45,10 @@ fn every_type_reads_back_as_it_was() {
     let add = &adds(&folder.table())[0];
     let stats: serde_json::Value = serde_json::from_str(add["stats"].as_str().expect("text")).expect("JSON");
     for bound in ["minValues", "maxValues"] {
-        assert!(stats[bound].get("float32").is_none() && stats[bound].get("int64").is_some(), "a NaN leaves no bound: {stats}");
+        assert!(
+            stats[bound].get("float32").is_none() && stats[bound].get("int64").is_some(),
+            "a NaN leaves no bound: {stats}"
+        );
     }
     let read = read_parquet(&data_file(&folder.table(), add));
     for (name, _, array) in &columns {
@@ -54,17 +58,43 @@ fn every_type_reads_back_as_it_was() {
     }
     let schema = log(&folder.table())[0].iter().find_map(|action| action.get("metaData").cloned()).expect("metadata");
     let schema: serde_json::Value = serde_json::from_str(schema["schemaString"].as_str().expect("text")).expect("JSON");
-    let types: Vec<&str> = schema["fields"].as_array().expect("fields").iter().filter_map(|f| f["type"].as_str()).collect();
+    let types: Vec<&str> =
+        schema["fields"].as_array().expect("fields").iter().filter_map(|f| f["type"].as_str()).collect();
     assert_eq!(
         types,
-        ["boolean", "integer", "long", "float", "double", "decimal(9,2)", "decimal(38,10)", "date", "timestamp", "string", "string", "binary"]
+        [
+            "boolean",
+            "integer",
+            "long",
+            "float",
+            "double",
+            "decimal(9,2)",
+            "decimal(38,10)",
+            "date",
+            "timestamp",
+            "string",
+            "string",
+            "binary"
+        ]
     );
 }
 
 /// What partition values a reader could stumble over.
 const VALUES: [Option<&str>; 14] = [
-    Some("eu"), None, Some("a/b"), Some("a=b"), Some("a b"), Some("100%"), Some("ü"), Some("%2F"), Some(".."), Some("a\\b:c*?\"<>|"),
-    Some("__HIVE_DEFAULT_PARTITION__"), Some("\u{1F980}"), Some("a+b&c#d?e"), Some("line\nbreak"),
+    Some("eu"),
+    None,
+    Some("a/b"),
+    Some("a=b"),
+    Some("a b"),
+    Some("100%"),
+    Some("ü"),
+    Some("%2F"),
+    Some(".."),
+    Some("a\\b:c*?\"<>|"),
+    Some("__HIVE_DEFAULT_PARTITION__"),
+    Some("\u{1F980}"),
+    Some("a+b&c#d?e"),
+    Some("line\nbreak"),
 ];
 
 fn partitioned(values: &[Option<&str>]) -> lakemill_model::OutputRows {
@@ -95,7 +125,8 @@ fn every_partition_value_reads_back_through_the_log() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let url = url::Url::from_directory_path(folder.table()).expect("absolute");
     let table = runtime.block_on(DeltaTableBuilder::from_url(url).expect("a location").load()).expect("a table");
-    let files: Vec<_> = table.snapshot().expect("loaded").log_data().iter().map(|file| file.object_store_path()).collect();
+    let files: Vec<_> =
+        table.snapshot().expect("loaded").log_data().iter().map(|file| file.object_store_path()).collect();
     assert_eq!(files.len(), VALUES.len());
     for file in files {
         assert!(folder.table().join(file.as_ref()).exists(), "{file}");
@@ -149,11 +180,16 @@ fn table_info_tells_what_is_there_and_who_wrote_it() {
         let staged = stage(&sink, rows(0, 10));
         sink.commit(staged, &step(0, 0, 10, 1)).expect("committed");
     }
-    let TableInfo { kind, version, rows, files, bytes, columns, partition_columns, positions } = table_info(&location).expect("a table");
+    let TableInfo { kind, version, rows, files, bytes, columns, partition_columns, positions } =
+        table_info(&location).expect("a table");
     assert_eq!((kind, version, rows, files), (TableKind::Delta, 2, Some(30), 3));
     assert!(bytes > 0 && partition_columns.is_empty());
     assert_eq!(columns, [("id".to_owned(), "long".to_owned()), ("note".to_owned(), "string".to_owned())]);
-    let owner = |pipeline: &str, sink: &str| TableOwner { tenant: "default".into(), pipeline: pipeline.into(), sink: sink.into() };
+    let owner = |pipeline: &str, sink: &str| TableOwner {
+        tenant: "default".into(),
+        pipeline: pipeline.into(),
+        sink: sink.into(),
+    };
     let owners: Vec<_> = positions.keys().cloned().collect();
     assert_eq!(owners, [owner("other", "orders"), owner("shop", "late"), owner("shop", "orders")]);
     assert_eq!(held(&positions[&owner("shop", "late")], 0), Some(10));

@@ -17,7 +17,8 @@ fn a_foreign_table_takes_rows_that_fit() {
     let folder = Folder::new();
     let tags = json!({"name": "tags", "nullable": true, "metadata": {},
         "type": {"type": "array", "elementType": "string", "containsNull": true}});
-    let fields = json!([field("note", "string", true), tags, field("id", "long", false), field("extra", "double", true)]);
+    let fields =
+        json!([field("note", "string", true), tags, field("id", "long", false), field("extra", "double", true)]);
     let protocol = json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["deletionVectors"],
         "writerFeatures": ["deletionVectors", "invariants", "appendOnly", "changeDataFeed"]});
     let configuration = json!({"delta.appendOnly": "true", "delta.enableChangeDataFeed": "true", "delta.enableDeletionVectors": "true"});
@@ -27,8 +28,13 @@ fn a_foreign_table_takes_rows_that_fit() {
     assert_eq!(sink.commit(staged, &step(0, 0, 5, 1)).expect("committed"), CommitOutcome::Committed(Some(1)));
     assert_eq!(ids(&folder.table()), [0, 1, 2, 3, 4]);
     let file = data_file(&folder.table(), &adds(&folder.table())[0]);
-    let columns: Vec<_> = read_parquet(&file)[0].schema().fields().iter().map(|f| (f.name().clone(), f.is_nullable())).collect();
-    assert_eq!(columns, [("note".to_owned(), true), ("id".to_owned(), false), ("extra".to_owned(), true)], "the table's order");
+    let columns: Vec<_> =
+        read_parquet(&file)[0].schema().fields().iter().map(|f| (f.name().clone(), f.is_nullable())).collect();
+    assert_eq!(
+        columns,
+        [("note".to_owned(), true), ("id".to_owned(), false), ("extra".to_owned(), true)],
+        "the table's order"
+    );
 }
 
 #[test]
@@ -49,7 +55,8 @@ fn rows_that_do_not_fit_are_refused_before_a_file_is_written() {
          transform, or write to a new table; column `must`: the table has it as date not null, the rows do not have it; add it to the \
          transform's output, or make it nullable in the table"
     );
-    let names: Vec<_> = std::fs::read_dir(folder.table()).expect("a folder").map(|e| e.expect("a file").file_name()).collect();
+    let names: Vec<_> =
+        std::fs::read_dir(folder.table()).expect("a folder").map(|e| e.expect("a file").file_name()).collect();
     assert_eq!(names, ["_delta_log"]);
 }
 
@@ -62,7 +69,10 @@ fn a_null_where_the_table_allows_none_is_refused() {
         vec![(Field::new("id", DataType::Int64, true), Arc::new(Int64Array::from(cells)))]
     };
     let error = sink.stage().stage(CheckpointId(1), rows_of(column(vec![Some(1), None]))).expect_err("must be refused");
-    assert!(matches!(&error, SinkError::Schema { reason, .. } if reason.contains("column `id`") && reason.contains("1 of 2 rows")), "{error}");
+    assert!(
+        matches!(&error, SinkError::Schema { reason, .. } if reason.contains("column `id`") && reason.contains("1 of 2 rows")),
+        "{error}"
+    );
     sink.stage().stage(CheckpointId(1), rows_of(column(vec![Some(1)]))).expect("no null is there");
 }
 
@@ -74,7 +84,9 @@ fn tables_that_must_not_be_written_are_refused_at_the_start() {
         id["metadata"] = metadata;
         foreign_table(&folder.table(), &json!([id]), &protocol, &configuration, &[]);
         match DeltaSink::open(folder.options()) {
-            Err(error @ SinkError::Unsupported { .. }) => error.to_string().replace(&folder.table().display().to_string(), "TABLE"),
+            Err(error @ SinkError::Unsupported { .. }) => {
+                error.to_string().replace(&folder.table().display().to_string(), "TABLE")
+            }
             Err(error) => panic!("another error: {error}"),
             Ok(_) => panic!("it was opened"),
         }
@@ -85,7 +97,10 @@ fn tables_that_must_not_be_written_are_refused_at_the_start() {
          Lakemill keeps in the table would expire, and rows be written twice; unset it"
     );
     let seven = |feature: &str| json!({"minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": [feature]});
-    assert!(refused(seven("rowTracking"), json!({}), json!({})).contains("its writer feature `rowTracking` is not supported"));
+    assert!(
+        refused(seven("rowTracking"), json!({}), json!({}))
+            .contains("its writer feature `rowTracking` is not supported")
+    );
     assert!(refused(seven("inCommitTimestamp"), json!({}), json!({})).contains("`inCommitTimestamp`"));
     let invariant = json!({"delta.invariants": "{\"expression\":{\"expression\":\"id > 3\"}}"});
     assert!(refused(plain_protocol(), json!({}), invariant).contains("column `id` has an invariant"));
@@ -93,7 +108,10 @@ fn tables_that_must_not_be_written_are_refused_at_the_start() {
     let four = json!({"minReaderVersion": 1, "minWriterVersion": 4});
     assert!(refused(four, json!({}), generated).contains("column `id` is generated"));
     let three = json!({"minReaderVersion": 1, "minWriterVersion": 3});
-    assert!(refused(three, json!({"delta.constraints.positive": "id > 0"}), json!({})).contains("check constraint `positive`"));
+    assert!(
+        refused(three, json!({"delta.constraints.positive": "id > 0"}), json!({}))
+            .contains("check constraint `positive`")
+    );
     let five = json!({"minReaderVersion": 2, "minWriterVersion": 5});
     let mapped = json!({"delta.columnMapping.id": 1, "delta.columnMapping.physicalName": "c1"});
     let mapping = json!({"delta.columnMapping.mode": "name", "delta.columnMapping.maxColumnId": "1"});
@@ -110,7 +128,10 @@ fn partition_columns_are_the_tables_own() {
         DeltaSink::open(TableOptions { partition_columns, ..folder.options() })
     };
     let Err(error) = open(&["id"]) else { panic!("it was opened") };
-    assert!(error.to_string().contains("is partitioned by note, the pipeline wants id; leave the partition columns out"), "{error}");
+    assert!(
+        error.to_string().contains("is partitioned by note, the pipeline wants id; leave the partition columns out"),
+        "{error}"
+    );
     open(&["note"]).expect("the same");
     let mut sink = open(&[]).expect("none named");
     let staged = stage(&sink, rows(0, 6));
@@ -137,13 +158,16 @@ fn columns_that_somebody_adds_later_are_null_in_our_rows() {
     sink.commit(staged, &step(0, 0, 2, 1)).expect("committed");
     let before = stage(&sink, rows(2, 4));
     // ALTER TABLE ADD COLUMN, as Spark writes it.
-    let mut metadata = log(&folder.table())[0].iter().find_map(|action| action.get("metaData").cloned()).expect("metadata");
+    let mut metadata =
+        log(&folder.table())[0].iter().find_map(|action| action.get("metaData").cloned()).expect("metadata");
     let fields = json!([field("id", "long", false), field("note", "string", true), field("later", "integer", true)]);
     metadata["schemaString"] = json!({"type": "struct", "fields": fields}).to_string().into();
     let entry = json!({"metaData": metadata}).to_string();
     std::fs::write(folder.table().join("_delta_log/00000000000000000001.json"), entry).expect("written");
     sink.commit(before, &step(0, 2, 4, 1)).expect("the old rows still fit");
-    let column = |n: i32| -> (Field, ArrayRef) { (Field::new("later", DataType::Int32, true), Arc::new(Int32Array::from(vec![n]))) };
+    let column = |n: i32| -> (Field, ArrayRef) {
+        (Field::new("later", DataType::Int32, true), Arc::new(Int32Array::from(vec![n])))
+    };
     let id: (Field, ArrayRef) = (Field::new("id", DataType::Int64, true), Arc::new(Int64Array::from(vec![4])));
     let staged = stage(&sink, rows_of(vec![column(7), id]));
     sink.commit(staged, &step(0, 4, 5, 1)).expect("committed");
@@ -162,6 +186,8 @@ fn a_table_that_cannot_be_is_not_made() {
         "sink orders: the rows do not fit the table: column `customer name`: Delta allows no ' ' in names; rename it in the transform's \
          output"
     );
-    let Err(error) = DeltaSink::open(TableOptions::new("p", "orders", "s3://bucket/x")) else { panic!("it was opened") };
+    let Err(error) = DeltaSink::open(TableOptions::new("p", "orders", "s3://bucket/x")) else {
+        panic!("it was opened")
+    };
     assert!(error.to_string().contains("s3 is not supported yet"), "{error}");
 }

@@ -158,7 +158,8 @@ fn files_hold_their_partition_columns_too() {
     assert_eq!(visible_ids(&folder), [1, 2, 3]);
     // The same table opened without naming them.
     let mut sink = open(&folder);
-    let staged = stage(&sink, rows_of(vec![(Field::new("id", DataType::Int64, true), Arc::new(Int64Array::from(vec![4])))]));
+    let staged =
+        stage(&sink, rows_of(vec![(Field::new("id", DataType::Int64, true), Arc::new(Int64Array::from(vec![4])))]));
     sink.commit(staged, &step(0, 3, 4, 1)).expect("committed");
     assert_eq!(visible_files(&location(&folder)).expect("a manifest").len(), 3);
 }

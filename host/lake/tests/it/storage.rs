@@ -29,7 +29,10 @@ fn a_full_disk_is_told_with_the_path_and_leaves_nothing_behind() {
     if let Some(table) = std::env::var_os(CHILD) {
         let mut sink = DeltaSink::open(options(table.as_ref())).expect("opens");
         let error = sink.stage().stage(CheckpointId(1), noise(10_000)).expect_err("does not fit");
-        assert!(matches!(&error, SinkError::Storage { action: "write", path, .. } if path.ends_with(".zstd.parquet")), "{error}");
+        assert!(
+            matches!(&error, SinkError::Storage { action: "write", path, .. } if path.ends_with(".zstd.parquet")),
+            "{error}"
+        );
         // What fits goes through.
         let staged = stage(&sink, rows(0, 10));
         sink.commit(staged, &step(0, 0, 10, 1)).expect("committed");
@@ -41,7 +44,11 @@ fn a_full_disk_is_told_with_the_path_and_leaves_nothing_behind() {
     let limited = "trap '' XFSZ; ulimit -f 32; exec \"$0\" --exact storage::a_full_disk_is_told_with_the_path_and_leaves_nothing_behind";
     let output = Command::new("sh").args(["-c", limited]).arg(test).env(CHILD, folder.table()).output().expect("sh");
     let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && told.contains("1 passed"), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success() && told.contains("1 passed"),
+        "{told}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     // There is room again.
     let mut sink = folder.sink();
     let staged = stage(&sink, noise(10_000));

@@ -1,8 +1,8 @@
 //! The `row` image, case by case of the contract's words.
 
+use crate::{DataType, Envelope, Field, RowSchema};
 use arrow_array::cast::AsArray;
 use arrow_array::{BinaryArray, Int64Array, types};
-use crate::{DataType, Envelope, Field, RowSchema};
 use std::sync::Arc;
 
 use super::*;

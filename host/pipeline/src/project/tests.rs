@@ -21,7 +21,10 @@ fn bits(list: &[bool]) -> Option<BooleanBuffer> {
 fn changes() -> ChangeBatch {
     let id = |nullable| Field::new("id", DataType::Int64, nullable);
     ChangeBatch {
-        schema: Arc::new(RowSchema { key: vec![id(false)], row: vec![id(false), Field::new("note", DataType::Text, true)] }),
+        schema: Arc::new(RowSchema {
+            key: vec![id(false)],
+            row: vec![id(false), Field::new("note", DataType::Text, true)],
+        }),
         key: ImageData { columns: vec![cells(Int64Array::from(vec![1, 2, 3, 4]), None)], present: None },
         before: ImageData {
             columns: vec![
@@ -112,9 +115,8 @@ fn keep_drops_rows_with_all_that_belongs_to_them() {
 #[test]
 fn both_images_side_by_side() {
     let both = [(Image::Before, "before_"), (Image::After, "after_")];
-    let columns = both
-        .map(|(image, prefix)| OutputColumn::CopiedAll { image, prefix: prefix.into(), except: vec![] })
-        .to_vec();
+    let columns =
+        both.map(|(image, prefix)| OutputColumn::CopiedAll { image, prefix: prefix.into(), except: vec![] }).to_vec();
     let rows = project(&changes(), &plan(columns), &emission(&[1, 2]), None).expect("rows");
     assert_eq!(ints(&rows, "before_id"), [Some(2), Some(3)]);
     assert_eq!(ints(&rows, "after_id"), [Some(2), None]);

@@ -33,7 +33,9 @@ fn an_unknown_key_is_refused_with_place_and_suggestion() {
         "p.yaml:3:39: unknown key `topcis`: did you mean `topics`? \
          Known here: brokers, topics, start, on_data_loss, group, properties"
     );
-    assert!(refused(&(SMALL.to_owned() + "nonsense: 1\n")).starts_with("p.yaml:8:1: unknown key `nonsense`. Known here: "));
+    assert!(
+        refused(&(SMALL.to_owned() + "nonsense: 1\n")).starts_with("p.yaml:8:1: unknown key `nonsense`. Known here: ")
+    );
 }
 
 #[test]

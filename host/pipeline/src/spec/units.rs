@@ -43,9 +43,9 @@ pub struct Size(pub u64);
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<str>::deserialize(deserializer)?;
-        text.parse::<bytesize::ByteSize>()
-            .map(|size| Size(size.as_u64()))
-            .map_err(|_| serde::de::Error::custom(format!("`{text}` is not a size: write 64MiB, 500KB or a number of bytes")))
+        text.parse::<bytesize::ByteSize>().map(|size| Size(size.as_u64())).map_err(|_| {
+            serde::de::Error::custom(format!("`{text}` is not a size: write 64MiB, 500KB or a number of bytes"))
+        })
     }
 }
 
@@ -92,8 +92,9 @@ impl Template {
 
 fn lookup(name: &str, folder: &Path) -> Result<String, String> {
     match name.split_once(':') {
-        Some(("env", variable)) => std::env::var(variable)
-            .map_err(|_| format!("`${{env:{variable}}}`: the environment variable is not set")),
+        Some(("env", variable)) => {
+            std::env::var(variable).map_err(|_| format!("`${{env:{variable}}}`: the environment variable is not set"))
+        }
         Some(("file", path)) => std::fs::read_to_string(folder.join(path))
             .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
             .map_err(|error| format!("`${{file:{path}}}`: {error}")),

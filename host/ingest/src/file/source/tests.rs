@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use super::*;
 
-const LIMITS: BatchLimits =
-    BatchLimits { rows_max: 1000, bytes_max: 1 << 20, latency_max: Duration::from_secs(60) };
+const LIMITS: BatchLimits = BatchLimits { rows_max: 1000, bytes_max: 1 << 20, latency_max: Duration::from_secs(60) };
 
 /// Topic and partition, offset, key, value.
 type Row = (String, i64, Option<Vec<u8>>, Option<Vec<u8>>);
@@ -160,8 +159,7 @@ fn it_resumes_at_a_line_and_rereads_a_range() {
     assert_eq!(rows, [value("t/0", 8, b"8"), value("t/0", 9, b"9")]);
 
     let range = lakemill_model::source::range;
-    let ranges: PositionDelta =
-        [(tps[0].clone(), range(2, 4)), (tps[1].clone(), range(0, 1))].into_iter().collect();
+    let ranges: PositionDelta = [(tps[0].clone(), range(2, 4)), (tps[1].clone(), range(0, 1))].into_iter().collect();
     let mut batch = RawBatch::default();
     source.reread(&ranges, &mut batch).expect("there");
     assert_eq!(self::rows(&batch), [value("t/0", 2, b"2"), value("t/0", 3, b"3"), value("t/1", 0, b"0")]);
