@@ -128,7 +128,7 @@ build() {
   local profile=()
   if ! grep -q '^\[profile\.guest\]' "$root/Cargo.toml"; then
     profile=(--config 'profile.guest.inherits="release"' --config 'profile.guest.lto=true'
-      --config 'profile.guest.codegen-units=1' --config 'profile.guest.panic="abort"' --config 'profile.guest.strip=true')
+      --config 'profile.guest.codegen-units=1' --config 'profile.guest.panic="abort"' --config 'profile.guest.strip="debuginfo"')
   fi
 
   local quiet=()

@@ -14,9 +14,12 @@ pub enum Format {
     Json,
 }
 
+/// Ours in full; of the libraries only what is wrong. A directive covers every target that begins with it.
+const DEFAULT_FILTER: &str = "warn,lakemill=info";
+
 /// Starts logging; once per process.
 pub fn start(format: Format) {
-    let filter = EnvFilter::try_from_env("LAKEMILL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("LAKEMILL_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         Format::Text => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),

@@ -84,14 +84,6 @@ impl Progress {
         stand.next = stand.next.max(next);
     }
 
-    /// The partition at `at` goes on at `next`, which may lie before where it stood: the place after a topic
-    /// was made anew.
-    pub fn restart(&mut self, at: usize, next: i64) {
-        let stand = &mut self.places[at].1;
-        stand.from = stand.from.min(next);
-        stand.next = next;
-    }
-
     /// All partitions with where they stand.
     pub fn iter(&self) -> impl Iterator<Item = (&TopicPartition, Stand)> {
         self.places.iter().map(|(tp, stand)| (tp, *stand))

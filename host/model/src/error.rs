@@ -51,6 +51,20 @@ pub enum SourceError {
         /// One past the last.
         end: NextOffset,
     },
+    /// The source ends before what comes next: it was made anew, or its log was cut. What it writes now has offsets that
+    /// the tables hold already, so going on would lose it.
+    #[error(
+        "{partition} ends at {end}, and the next to read is {wanted}: the topic was made anew or its log was cut; \
+         restore it, or read it under another `pipeline` name, which starts with positions of its own"
+    )]
+    WentBack {
+        /// Where.
+        partition: TopicPartition,
+        /// The position.
+        wanted: NextOffset,
+        /// One past the last offset that is there.
+        end: NextOffset,
+    },
     /// The client refuses its configuration.
     #[error("kafka refuses the configuration: {0}")]
     Config(String),
@@ -70,7 +84,7 @@ impl SourceError {
         match self {
             SourceError::Unreachable { .. } | SourceError::NoSuchTopic { .. } => Disposition::HaltUnreachable,
             SourceError::Config(_) => Disposition::HaltInvalid,
-            SourceError::DataLoss { .. } | SourceError::Read { .. } => Disposition::Halt,
+            SourceError::DataLoss { .. } | SourceError::WentBack { .. } | SourceError::Read { .. } => Disposition::Halt,
         }
     }
 }

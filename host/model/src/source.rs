@@ -63,7 +63,7 @@ pub trait Source: Send {
     /// Starts to deliver assigned partitions from `positions` on (each is named).
     ///
     /// # Errors
-    /// [`SourceError::DataLoss`] if a position is not there any more, or lies after the end.
+    /// [`SourceError::DataLoss`] if a position is not there any more, [`SourceError::WentBack`] if it lies after the end.
     fn start(&mut self, positions: &Positions) -> Result<(), SourceError>;
 
     /// Lets revoked partitions go.

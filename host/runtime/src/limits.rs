@@ -51,7 +51,7 @@ impl Limits {
 
     pub(crate) fn time(&self) -> TransformError {
         limit(
-            format!("{} ms for a batch (`limits.batch_ms_max`)", self.batch_ms_max),
+            format!("{} ms for one call (`limits.batch_ms_max`)", self.batch_ms_max),
             "look for a loop that does not end, make batches smaller (`batch.rows_max`), or raise the limit",
         )
     }

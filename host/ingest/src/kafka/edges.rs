@@ -23,25 +23,41 @@ pub(super) enum Entry {
         /// How many offsets are missing.
         missing: i64,
     },
-    /// The partition ends before `wanted`: it was made anew, or cut. Read it from its first offset.
-    Anew,
 }
 
 impl Edges {
     /// Decides where to read from.
     ///
     /// # Errors
-    /// [`SourceError::DataLoss`] if `wanted` is not there and losses are not to be gone over.
+    /// [`SourceError::WentBack`] if the partition ends before `wanted`: nothing can be gone over then, since new records take
+    /// the offsets that the tables hold. [`SourceError::DataLoss`] if `wanted` is gone and losses are not to be gone over.
     pub fn entry(self, tp: &TopicPartition, wanted: i64, policy: OnDataLoss) -> Result<Entry, SourceError> {
-        let entry = match wanted {
-            _ if wanted > self.end => Entry::Anew,
-            _ if wanted < self.first => Entry::Skip { missing: self.first - wanted },
-            _ => Entry::There,
-        };
-        if entry != Entry::There && policy == OnDataLoss::Fail {
+        if wanted > self.end {
+            let (wanted, end) = (NextOffset(wanted), NextOffset(self.end));
+            return Err(SourceError::WentBack { partition: tp.clone(), wanted, end });
+        }
+        if wanted >= self.first {
+            return Ok(Entry::There);
+        }
+        match policy {
+            OnDataLoss::Fail => Err(self.loss(tp, wanted)),
+            OnDataLoss::Continue => Ok(Entry::Skip { missing: self.first - wanted }),
+        }
+    }
+
+    /// Where a partition starts that no table knows, if `wanted` is what the configuration says.
+    ///
+    /// # Errors
+    /// [`SourceError::DataLoss`] if `wanted` is not there and losses are not to be gone over.
+    pub fn start(self, tp: &TopicPartition, wanted: i64, policy: OnDataLoss) -> Result<i64, SourceError> {
+        if (self.first..=self.end).contains(&wanted) {
+            return Ok(wanted);
+        }
+        if policy == OnDataLoss::Fail {
             return Err(self.loss(tp, wanted));
         }
-        Ok(entry)
+        tracing::warn!(%tp, wanted, first = self.first, end = self.end, "the start is not there: from the first record");
+        Ok(self.first)
     }
 
     /// The error that says so.
@@ -62,12 +78,6 @@ pub(super) fn log_loss(tp: &TopicPartition, wanted: i64, edges: Edges, entry: En
         Entry::Skip { missing } => {
             tracing::warn!(%tp, missing, wanted, first = edges.first, "records are gone before they were read: going on with what is left");
         }
-        Entry::Anew => {
-            tracing::error!(
-                %tp, wanted, first = edges.first, end = edges.end,
-                "the partition ends before our position: it was made anew or cut; reading it from its first record"
-            );
-        }
     }
 }
 
@@ -85,13 +95,26 @@ mod tests {
         }
         let skip = edges.entry(&tp, 3, OnDataLoss::Continue).expect("gone over");
         assert_eq!(skip, Entry::Skip { missing: 7 });
-        assert_eq!(edges.entry(&tp, 21, OnDataLoss::Continue).expect("gone over"), Entry::Anew);
+        let error = edges.entry(&tp, 9, OnDataLoss::Fail).expect_err("a loss").to_string();
+        assert!(error.starts_with("data lost on t/1: next to read is 9, the source has 10..20"), "{error}");
+    }
+
+    #[test]
+    fn a_start_that_is_not_there_is_a_loss_or_the_first_record() {
+        let (edges, tp) = (Edges { first: 10, end: 20 }, TopicPartition::new("t", 1));
         for wanted in [9, 21] {
-            let error = edges.entry(&tp, wanted, OnDataLoss::Fail).expect_err("a loss").to_string();
-            assert!(
-                error.starts_with(&format!("data lost on t/1: next to read is {wanted}, the source has 10..20")),
-                "{error}"
-            );
+            assert!(matches!(edges.start(&tp, wanted, OnDataLoss::Fail), Err(SourceError::DataLoss { .. })));
+            assert_eq!(edges.start(&tp, wanted, OnDataLoss::Continue).expect("gone over"), 10);
+        }
+        assert_eq!(edges.start(&tp, 20, OnDataLoss::Fail).expect("there"), 20);
+    }
+
+    #[test]
+    fn a_partition_that_ends_before_us_is_never_gone_over() {
+        let (edges, tp) = (Edges { first: 10, end: 20 }, TopicPartition::new("t", 1));
+        for policy in [OnDataLoss::Fail, OnDataLoss::Continue] {
+            let error = edges.entry(&tp, 21, policy).expect_err("went back").to_string();
+            assert!(error.starts_with("t/1 ends at 20, and the next to read is 21: "), "{error}");
         }
     }
 }

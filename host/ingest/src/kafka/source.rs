@@ -195,11 +195,7 @@ impl Source for KafkaSource {
             let next = match at {
                 StartAt::Earliest => edges.first,
                 StartAt::Latest | StartAt::TimestampMs(_) => edges.end,
-                StartAt::Offset(wanted) => {
-                    let entry = edges.entry(tp, wanted.0, self.options.on_data_loss)?;
-                    log_loss(tp, wanted.0, edges, entry);
-                    if entry == Entry::There { wanted.0 } else { edges.first }
-                }
+                StartAt::Offset(wanted) => edges.start(tp, wanted.0, self.options.on_data_loss)?,
             };
             Ok((tp.clone(), NextOffset(next)))
         };
@@ -222,7 +218,6 @@ impl Source for KafkaSource {
                 Entry::There => (wanted, wanted),
                 // What is gone is part of the first step: the tables' positions have no hole.
                 Entry::Skip { .. } => (wanted, edges.first),
-                Entry::Anew => (edges.first, edges.first),
             };
             stands.push((tp.clone(), Stand { from, next, end: edges.end }));
         }

@@ -146,7 +146,6 @@ impl KafkaSource {
             match entry {
                 Entry::There => {}
                 Entry::Skip { .. } => self.progress.reach(at, edges.first),
-                Entry::Anew => self.progress.restart(at, edges.first),
             }
             return self.place();
         }

@@ -221,7 +221,7 @@ fn deleted_records_are_a_loss() {
 }
 
 #[test]
-fn a_topic_made_anew_is_a_loss() {
+fn a_topic_made_anew_stops_it_whatever_the_policy() {
     let Some(lane) = Lane::open("anew", 1, &[]) else { return };
     let t = tp(&lane.topic, 0);
     write(&producer(&lane.brokers), &lane.topic, 0, 0, 100);
@@ -234,11 +234,14 @@ fn a_topic_made_anew_is_a_loss() {
     assert!(gone.to_string().starts_with(&lane.topic), "{gone}");
     until(|| lane.topics.create(&lane.topic, 1, &[]).ok());
     write(&producer(&lane.brokers), &lane.topic, 0, 0, 5);
-    let mut again = Reader::open(options(&lane.brokers, &[&lane.topic]), StartAt::Earliest).expect("topics");
-    again.positions = first.positions.clone();
-    let lost = again.run_to_end().expect_err("it ends at 5");
-    assert!(matches!(&lost, SourceError::DataLoss { wanted: NextOffset(100), end: NextOffset(5), .. }), "{lost}");
-    assert_eq!(again.positions, at(&[(&t, 100)]));
+    for policy in [OnDataLoss::Fail, OnDataLoss::Continue] {
+        let options = KafkaOptions { on_data_loss: policy, ..options(&lane.brokers, &[&lane.topic]) };
+        let mut again = Reader::open(options, StartAt::Earliest).expect("topics");
+        again.positions = first.positions.clone();
+        let lost = again.run_to_end().expect_err("it ends at 5");
+        assert!(matches!(&lost, SourceError::WentBack { wanted: NextOffset(100), end: NextOffset(5), .. }), "{lost}");
+        assert_eq!(again.positions, at(&[(&t, 100)]));
+    }
 }
 
 /// Tries until there is something.

@@ -91,3 +91,23 @@ fn the_json_schema_knows_every_key() {
     }
     assert_eq!(schema["additionalProperties"], serde_json::Value::Bool(false));
 }
+
+#[test]
+fn wrong_values_are_shown_with_what_was_expected() {
+    for (line, expected) in [
+        ("batch: { rows_max: -1 }", "expected a whole number of at least 0, found `-1`"),
+        ("batch: { rows_max: many } # rows", "expected a whole number of at least 0, found `many`"),
+        ("batch: { rows_max: [1] }", "expected one value, found `[1`"),
+        ("batch: 5", "expected keys with values (`key: value`), found `5`"),
+        ("transforms: none", "`transforms` is there twice: keep one"),
+    ] {
+        let error = refused(&format!("{SMALL}{line}\n"));
+        assert!(error.ends_with(expected), "{line}: {error}");
+    }
+    let error = refused("pipeline: orders\n");
+    assert!(error.ends_with("`source` is missing"), "{error}");
+    let error = refused(&SMALL.replace("[shop.public.orders]", "shop.public.orders"));
+    assert!(error.contains("expected a list (`[...]` or lines with `- `), found `shop.public.orders`"), "{error}");
+    let error = refused("");
+    assert!(!error.contains("serde"), "{error}");
+}

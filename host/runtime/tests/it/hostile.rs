@@ -52,9 +52,9 @@ fn a_loop_without_end() {
     let limits = Limits { batch_ms_max: 250, ..Limits::default() };
     let component = load_limited(&hostile(), r#"{"mode": "loop"}"#, limits.clone()).expect("loads");
     let result = component.transform(&small(ROWS), CLOCK);
-    limit(result, "250 ms for a batch (`limits.batch_ms_max`)", "look for a loop that does not end");
+    limit(result, "250 ms for one call (`limits.batch_ms_max`)", "look for a loop that does not end");
     let result = load_limited(&hostile(), r#"{"mode": "describe_loop"}"#, limits).map(|_| ());
-    limit(result, "250 ms for a batch", "wasm backtrace");
+    limit(result, "250 ms for one call", "wasm backtrace");
 }
 
 #[test]
@@ -128,14 +128,14 @@ fn a_lying_allocator() {
     };
     trap(run(Realloc::Lies), "realloc return: beyond end of memory");
     trap(run(Realloc::CallsBack), "cannot leave component instance");
-    limit(run(Realloc::Loops), "250 ms for a batch", "");
+    limit(run(Realloc::Loops), "250 ms for one call", "");
 }
 
 #[test]
 fn a_flood_of_calls_to_the_host() {
     let limits = Limits { batch_ms_max: 250, ..Limits::default() };
     let component = load_limited(&probe(), r#"{"do": "flood_of_calls"}"#, limits).expect("loads");
-    limit(component.transform(&small(100_000), CLOCK), "250 ms for a batch", "");
+    limit(component.transform(&small(100_000), CLOCK), "250 ms for one call", "");
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn time_is_up_soon_after() {
     let start = Instant::now();
     let result = component.transform(&small(4), CLOCK);
     let took = start.elapsed();
-    limit(result, "250 ms for a batch", "wasm backtrace:\n    0:");
+    limit(result, "250 ms for one call", "wasm backtrace:\n    0:");
     assert!(took >= Duration::from_millis(250), "{took:?}");
     // Two ticks, and what a busy machine adds.
     assert!(took < Duration::from_secs(5), "{took:?}");
@@ -95,14 +95,14 @@ fn time_is_up_soon_after() {
 #[test]
 fn time_of_bulk_operations() {
     let limits = Limits { batch_ms_max: 250, ..Limits::default() };
-    limit(act(r#"{"do": "bulk_loop"}"#, limits), "250 ms for a batch", "");
+    limit(act(r#"{"do": "bulk_loop"}"#, limits), "250 ms for one call", "");
 }
 
 #[test]
 fn time_of_a_start_function() {
     let limits = Limits { batch_ms_max: 250, ..Limits::default() };
     let bytes = Raw { start_loops: true, ..Raw::default() }.module();
-    limit(load_limited(&bytes, "{}", limits).map(|_| ()), "250 ms for a batch", "");
+    limit(load_limited(&bytes, "{}", limits).map(|_| ()), "250 ms for one call", "");
 }
 
 #[test]
