@@ -36,7 +36,14 @@ is_running() {
   local pid
   [ -s "$1" ] || return 1
   pid=$(head -1 "$1")
-  tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF -- "$2"
+  tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF -- "$2"
+} 2>/dev/null
+
+# has_ended PID: there is no such process, or nobody has asked yet how it ended.
+has_ended() {
+  local state
+  state=$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null)
+  [ -z "$state" ] || [ "$state" = Z ]
 }
 
 # stop PID_FILE WORD: ends the process (SIGTERM, after 20 s SIGKILL) and waits until it is gone.
@@ -54,14 +61,14 @@ stop() {
   rm -f "$1"
 }
 
-# wait_for SECONDS PID_FILE WORD LOG COMMAND...: until the command succeeds; if the process ends before, or the time is
-# over, shows the end of its log and fails.
+# wait_for SECONDS PID_FILE LOG COMMAND...: until the command succeeds; if the process ends before, or the time is over,
+# shows the end of its log and fails. The process may have been started a moment ago: its command line says nothing yet.
 wait_for() {
-  local seconds=$1 pid_file=$2 word=$3 log=$4
-  shift 4
+  local seconds=$1 pid_file=$2 log=$3
+  shift 3
   local end=$((SECONDS + seconds))
   while ! "$@"; do
-    if ! is_running "$pid_file" "$word" || [ "$SECONDS" -ge "$end" ]; then
+    if has_ended "$(head -1 "$pid_file")" || [ "$SECONDS" -ge "$end" ]; then
       tail -30 "$log" >&2
       return 1
     fi

@@ -47,10 +47,22 @@ pub(crate) struct Prepared {
     /// Sink index and what it staged.
     pub staged: Vec<(usize, Staged)>,
     pub counts: Counts,
+    /// By transform.
+    pub seen: Vec<Seen>,
+    /// Sink index and the number of rows staged there.
+    pub rows_staged: Vec<(usize, u64)>,
     /// Kafka timestamps in milliseconds since 1970 and how many records have each.
     pub kafka_times_ms: Vec<(i64, u64)>,
     /// Microseconds that a worker spent on each stage.
     pub spent: Spent,
+}
+
+/// What one transform made of a batch, in rows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    pub rows_in: u64,
+    pub rows_filtered: u64,
+    pub rows_dead: u64,
 }
 
 /// Where a worker's time went, in microseconds.

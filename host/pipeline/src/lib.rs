@@ -23,5 +23,5 @@ mod worker;
 
 pub use assemble::assemble;
 pub use error::PipelineError;
-pub use progress::{Counts, Latency, Progress, Stages, Summary};
+pub use progress::{Counts, Latency, Progress, SinkCounts, Stages, Summary, TransformCounts};
 pub use run::Assembly;

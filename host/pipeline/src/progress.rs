@@ -39,6 +39,28 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
+/// What a transform did with the rows that it saw: each transform sees every row that is neither broken nor late.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TransformCounts {
+    /// What it calls itself.
+    pub name: String,
+    /// Rows that it saw.
+    pub rows_in: u64,
+    /// Of them, those that it dropped.
+    pub rows_filtered: u64,
+    /// Of them, those that it refused.
+    pub rows_dead: u64,
+}
+
+/// What a sink got.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SinkCounts {
+    /// As in the pipeline file; `dead_letters` and `late` are sinks, too.
+    pub name: String,
+    /// Rows written.
+    pub rows: u64,
+}
+
 /// How long records took from Kafka's timestamp to the commit, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Latency {
@@ -77,6 +99,10 @@ pub struct Summary {
     /// Rows.
     #[serde(flatten)]
     pub counts: Counts,
+    /// By transform, in the order of the pipeline file.
+    pub transforms: Vec<TransformCounts>,
+    /// By sink, in the order of the pipeline file.
+    pub sinks: Vec<SinkCounts>,
     /// Batches committed.
     pub batches: u64,
     /// Commits to sinks.
@@ -119,9 +145,17 @@ const LATENCY_MS_MAX: u64 = 86_400_000;
 
 impl Progress {
     /// Nothing yet; the clock starts.
-    pub fn new(pipeline: &str, digests: Vec<String>) -> Self {
+    pub(crate) fn new(pipeline: &str, digests: Vec<String>, transforms: &[&str], sinks: &[&str]) -> Self {
         let latency = Histogram::new_with_bounds(1, LATENCY_MS_MAX, 3).expect("the bounds are constants");
-        let summary = Summary { pipeline: pipeline.into(), digests, ..Summary::default() };
+        let transform = |name: &&str| TransformCounts { name: (*name).into(), ..TransformCounts::default() };
+        let sink = |name: &&str| SinkCounts { name: (*name).into(), rows: 0 };
+        let summary = Summary {
+            pipeline: pipeline.into(),
+            digests,
+            transforms: transforms.iter().map(transform).collect(),
+            sinks: sinks.iter().map(sink).collect(),
+            ..Summary::default()
+        };
         Self { started: Instant::now(), inner: Mutex::new(Inner { summary, latency }) }
     }
 
@@ -147,6 +181,14 @@ impl Progress {
         }
         let summary = &mut inner.summary;
         summary.counts += prepared.counts;
+        for (sum, seen) in summary.transforms.iter_mut().zip(&prepared.seen) {
+            sum.rows_in += seen.rows_in;
+            sum.rows_filtered += seen.rows_filtered;
+            sum.rows_dead += seen.rows_dead;
+        }
+        for (sink, rows) in &prepared.rows_staged {
+            summary.sinks[*sink].rows += rows;
+        }
         summary.batches += 1;
         summary.commits += commits;
         if prepared.counts.rows_written > 0 {
@@ -185,17 +227,23 @@ fn rss_bytes_max() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::Seen;
 
     #[test]
     fn adds_up_and_shows_latency() {
-        let progress = Progress::new("p", vec![]);
+        let progress = Progress::new("p", vec![], &["clean"], &["orders", "dead_letters"]);
         let counts =
             Counts { rows_in: 4, rows_out: 1, rows_filtered: 1, rows_late: 1, rows_dead: 1, ..Counts::default() };
-        let prepared = Prepared { counts, kafka_times_ms: vec![(1000, 3), (1500, 1)], ..Prepared::default() };
+        let seen = vec![Seen { rows_in: 2, rows_filtered: 1, rows_dead: 0 }];
+        let kafka_times_ms = vec![(1000, 3), (1500, 1)];
+        let prepared =
+            Prepared { counts, kafka_times_ms, seen, rows_staged: vec![(0, 1), (1, 1)], ..Prepared::default() };
         progress.committed(&prepared, 2, 7, 2000);
         progress.committed(&prepared, 1, 7, 2000);
         let summary = progress.summary();
         assert_eq!((summary.counts.rows_in, summary.batches, summary.commits), (8, 2, 3));
+        assert_eq!((summary.transforms[0].rows_in, summary.transforms[0].rows_filtered), (4, 2));
+        assert_eq!(summary.sinks, ["orders", "dead_letters"].map(|name| SinkCounts { name: name.into(), rows: 2 }));
         assert_eq!((summary.latency_ms.p50, summary.latency_ms.max), (1000, 1000));
         assert!(summary.rss_bytes_max > 0);
     }

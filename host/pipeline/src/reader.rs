@@ -217,9 +217,8 @@ impl Reader<'_> {
             self.steps.send(Step::Claim { positions, epochs, reply }).map_err(|_| Gone)?;
             if let Claimed::Yes(held) = answer.recv().map_err(|_| Gone)? {
                 self.held = Arc::new(held);
-                for (tp, next) in resume.positions.iter() {
-                    tracing::info!(partition = %tp, position = next.0, "go on");
-                }
+                let positions = resume.positions.iter().map(|(tp, next)| format!("{tp} at {next}")).collect::<Vec<_>>();
+                tracing::info!(partitions = positions.len(), positions = positions.join(", "), "go on");
                 return Ok(resume.positions);
             }
             tracing::warn!("another process of this pipeline wrote while we took over: looking again");

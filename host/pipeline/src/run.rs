@@ -43,7 +43,9 @@ impl Assembly {
 
     /// A fresh progress for [`Assembly::run`].
     pub fn progress(&self) -> Progress {
-        Progress::new(&self.pipeline, self.digests())
+        let transforms: Vec<_> = self.transforms.iter().map(|t| t.transform.description().name.as_str()).collect();
+        let sinks: Vec<_> = self.sinks.iter().map(|sink| sink.name()).collect();
+        Progress::new(&self.pipeline, self.digests(), &transforms, &sinks)
     }
 
     /// Runs until the source is read up or `stop` is set; batches that have a plan by then are committed. Returns the

@@ -14,7 +14,7 @@ use lakemill_model::{
 };
 
 use crate::error::PipelineError;
-use crate::job::{Job, Prepared, Spent};
+use crate::job::{Job, Prepared, Seen, Spent};
 use crate::letters::{self, Letter, LetterStage};
 use crate::outputs::OutputPlan;
 use crate::project::project;
@@ -62,6 +62,7 @@ struct Bench<'a> {
     fates: Vec<Fate>,
     letters: Vec<Letter>,
     rows: BTreeMap<usize, Vec<OutputRows>>,
+    seen: Vec<Seen>,
     spent: Spent,
 }
 
@@ -87,6 +88,7 @@ impl Workshop {
             fates: vec![Fate::Control; job.raw.len()],
             letters: Vec::new(),
             rows: BTreeMap::new(),
+            seen: vec![Seen::default(); self.transforms.len()],
             spent: Spent::default(),
         };
         let started = Instant::now();
@@ -178,6 +180,7 @@ impl Bench<'_> {
         answer: &Answer,
     ) -> Result<(), PipelineError> {
         let records = &batch.envelope.records;
+        self.seen[index].count(batch.len(), answer);
         for emission in &answer.emissions {
             for &row in &emission.rows {
                 let fate = &mut self.fates[records[row as usize] as usize];
@@ -296,7 +299,7 @@ impl Bench<'_> {
     }
 
     fn prepared(self, staged: Vec<(usize, lakemill_model::Staged)>) -> Prepared {
-        let mut prepared = Prepared { spent: self.spent, ..Prepared::default() };
+        let mut prepared = Prepared { spent: self.spent, seen: self.seen, ..Prepared::default() };
         let counts = &mut prepared.counts;
         for fate in &self.fates {
             match fate {
@@ -308,9 +311,10 @@ impl Bench<'_> {
             }
         }
         counts.rows_in = counts.rows_filtered + counts.rows_out + counts.rows_late + counts.rows_dead;
+        prepared.rows_staged = staged.iter().map(|(sink, staged)| (*sink, staged.rows)).collect();
         let letters = [Some(self.shop.dead_letters), self.shop.late];
-        counts.rows_written =
-            staged.iter().filter(|(sink, _)| !letters.contains(&Some(*sink))).map(|(_, s)| s.rows).sum();
+        let rows = prepared.rows_staged.iter().filter(|(sink, _)| !letters.contains(&Some(*sink)));
+        counts.rows_written = rows.map(|(_, rows)| rows).sum();
         for record in self.job.raw.records() {
             let Some(at) = record.timestamp_ms else { continue };
             match prepared.kafka_times_ms.last_mut() {
@@ -320,6 +324,19 @@ impl Bench<'_> {
         }
         prepared.staged = staged;
         prepared
+    }
+}
+
+impl Seen {
+    fn count(&mut self, rows: usize, answer: &Answer) {
+        let mut dropped = vec![true; rows];
+        let emitted = answer.emissions.iter().flat_map(|emission| &emission.rows);
+        for &row in emitted.chain(answer.rejections.iter().map(|rejection| &rejection.row)) {
+            dropped[row as usize] = false;
+        }
+        self.rows_in += rows as u64;
+        self.rows_filtered += dropped.into_iter().filter(|dropped| *dropped).count() as u64;
+        self.rows_dead += answer.rejections.len() as u64;
     }
 }
 

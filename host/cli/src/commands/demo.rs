@@ -15,7 +15,7 @@ use crate::orders::{Made, Shape};
 use crate::{commands, watch};
 
 /// Partitions of the demo's topic.
-const PARTITIONS: i32 = 4;
+const PARTITIONS: i32 = 8;
 
 /// Streams a made-up shop's changes through `clean` and `split` into Delta tables.
 #[derive(Debug, clap::Args)]

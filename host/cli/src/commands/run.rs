@@ -46,7 +46,14 @@ pub fn print(summary: &Summary, json: bool) {
         "rows       {} in = {} out + {} filtered + {} late + {} dead",
         counts.rows_in, counts.rows_out, counts.rows_filtered, counts.rows_late, counts.rows_dead
     );
-    println!("written    {} rows; {} control records", counts.rows_written, counts.records_control);
+    for transform in &summary.transforms {
+        println!(
+            "{:<10} {} seen, {} filtered, {} refused",
+            transform.name, transform.rows_in, transform.rows_filtered, transform.rows_dead
+        );
+    }
+    let sinks: Vec<String> = summary.sinks.iter().map(|sink| format!("{} {}", sink.name, sink.rows)).collect();
+    println!("written    {} rows: {}; {} control records", counts.rows_written, sinks.join(", "), counts.records_control);
     println!("commits    {} in {} batches", summary.commits, summary.batches);
     println!("speed      {} events/s over {:.2} s", summary.events_per_s, summary.seconds);
     let latency = &summary.latency_ms;

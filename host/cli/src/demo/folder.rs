@@ -69,6 +69,7 @@ pipeline: demo
 source:
   kafka: {{ brokers: \"{brokers}\", topics: [{topic}], start: earliest }}
   format: debezium-json
+batch: {{ latency_ms_max: 50 }}
 transforms:
   - component: ./clean.wasm # drops cancelled orders, masks e-mail addresses, adds a gross total
   - component: ./split.wasm # inserts, updates and deletes apart
