@@ -53,7 +53,12 @@ pub fn print(summary: &Summary, json: bool) {
         );
     }
     let sinks: Vec<String> = summary.sinks.iter().map(|sink| format!("{} {}", sink.name, sink.rows)).collect();
-    println!("written    {} rows: {}; {} control records", counts.rows_written, sinks.join(", "), counts.records_control);
+    println!(
+        "written    {} rows: {}; {} control records",
+        counts.rows_written,
+        sinks.join(", "),
+        counts.records_control
+    );
     println!("commits    {} in {} batches", summary.commits, summary.batches);
     println!("speed      {} events/s over {:.2} s", summary.events_per_s, summary.seconds);
     let latency = &summary.latency_ms;
