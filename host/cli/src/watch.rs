@@ -96,7 +96,7 @@ impl Show {
 /// Where a run is, in one line.
 fn line(summary: &Summary) -> String {
     let lag = summary.lag.map_or("?".into(), |lag| lag.to_string());
-    let watermark = summary.watermark_us.map_or("none yet".into(), |us| timestamp(us));
+    let watermark = summary.watermark_us.map_or("none yet".into(), timestamp);
     format!(
         "{} events  {}/s  lag {lag}  watermark {watermark}  {} commits  {} dead",
         summary.counts.rows_in, summary.events_per_s, summary.commits, summary.counts.rows_dead

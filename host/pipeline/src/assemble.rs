@@ -21,7 +21,7 @@ use crate::run::Assembly;
 use crate::spec::units::Template;
 use crate::spec::written::{self, Metadata, SinkSpec};
 use crate::spec::{SpecFile, timestamp_ms};
-use crate::worker::BoundTransform;
+use crate::worker::{BoundTransform, Destination};
 
 /// What the command line says beside the pipeline file.
 #[derive(Clone, Debug, Default)]
@@ -207,7 +207,7 @@ fn memory_bytes_max(spec: &written::Spec) -> usize {
 
 fn decoder(
     spec: &written::Spec,
-    outputs: &[Vec<(usize, Vec<Metadata>)>],
+    outputs: &[Vec<Destination>],
     transforms: &[Arc<dyn Transform>],
     book: SchemaBook,
 ) -> Decoder {
@@ -246,10 +246,7 @@ fn start(spec: &written::Spec) -> StartAt {
 }
 
 /// By transform and output: the sink's index and the columns that it adds.
-fn wire(
-    spec: &written::Spec,
-    transforms: &[Arc<dyn Transform>],
-) -> Result<Vec<Vec<(usize, Vec<Metadata>)>>, PipelineError> {
+fn wire(spec: &written::Spec, transforms: &[Arc<dyn Transform>]) -> Result<Vec<Vec<Destination>>, PipelineError> {
     let mut used = vec![false; spec.sinks.0.len()];
     let mut wired = Vec::new();
     for transform in transforms {

@@ -41,7 +41,7 @@ pub enum PipelineError {
         /// The batch's ranges.
         ranges: String,
         /// Why.
-        source: TransformError,
+        source: Box<TransformError>,
     },
     /// A sink did not take the rows.
     #[error(transparent)]

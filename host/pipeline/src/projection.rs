@@ -6,9 +6,10 @@ use lakemill_decode::{Columns, Projection};
 use lakemill_model::{EnvelopeColumn, Image, OutputColumn, Reads, Transform};
 
 use crate::spec::written::Metadata;
+use crate::worker::Destination;
 
 /// What transforms read, outputs copy and sinks add.
-pub(crate) fn projection(transforms: &[Arc<dyn Transform>], outputs: &[Vec<(usize, Vec<Metadata>)>]) -> Projection {
+pub(crate) fn projection(transforms: &[Arc<dyn Transform>], outputs: &[Vec<Destination>]) -> Projection {
     let mut all = Projection::default();
     for transform in transforms {
         let description = transform.description();

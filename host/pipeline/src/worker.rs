@@ -38,9 +38,12 @@ pub(crate) struct Workshop {
 /// A transform and the sinks of its outputs.
 pub(crate) struct BoundTransform {
     pub transform: Arc<dyn Transform>,
-    /// By output: the sink's index and the columns that it adds.
-    pub outputs: Vec<(usize, Vec<Metadata>)>,
+    /// By output.
+    pub outputs: Vec<Destination>,
 }
+
+/// Where an output goes: the sink's index and the columns that it adds.
+pub(crate) type Destination = (usize, Vec<Metadata>);
 
 type PlanKey = (usize, usize, Arc<str>, Arc<RowSchema>);
 
@@ -162,7 +165,7 @@ impl Bench<'_> {
                 digest: bound.transform.digest().into(),
                 checkpoint: self.job.plan.checkpoint,
                 ranges: ranges(&self.job.plan.delta),
-                source,
+                source: Box::new(source),
             })?;
             self.spent.transform_us += micros(started);
             let started = Instant::now();

@@ -15,7 +15,7 @@ pub fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     let (mut columns, mut slots, mut opens, mut reads) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (place, field) in fields.named.iter().enumerate() {
         let (name, ty) = (field.ident.as_ref().expect("a named field"), &field.ty);
-        let mut column = LitStr::new(&name.to_string().trim_start_matches("r#").to_owned(), name.span());
+        let mut column = LitStr::new(name.to_string().trim_start_matches("r#"), name.span());
         let mut or_default = false;
         for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("row")) {
             attribute.parse_nested_meta(|meta| {

@@ -49,7 +49,7 @@ struct Case {
     input: Vec<Record>,
     /// Rows by output; `_op` is the row's op.
     #[serde(default)]
-    output: BTreeMap<String, Vec<Value>>,
+    output: Rows,
     /// The input record (from 0) and the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     dead: Vec<Dead>,
@@ -146,7 +146,10 @@ fn try_case(component: &Path, case: &Case) -> Result<Trial, Failure> {
     trial::run(&*transform, &raw).map_err(|error| Failure::runtime(format!("{}: {error}", case.name)))
 }
 
-fn found(trial: &Trial) -> Result<(BTreeMap<String, Vec<Value>>, Vec<Dead>), Failure> {
+/// Rows by output.
+type Rows = BTreeMap<String, Vec<Value>>;
+
+fn found(trial: &Trial) -> Result<(Rows, Vec<Dead>), Failure> {
     let mut output = BTreeMap::new();
     for (name, batches) in &trial.outputs {
         let mut writer = ArrayWriter::new(Vec::new());
@@ -161,7 +164,7 @@ fn found(trial: &Trial) -> Result<(BTreeMap<String, Vec<Value>>, Vec<Dead>), Fai
 }
 
 /// What differs, row by row; `None` if nothing does. A reason need only contain what is expected.
-fn difference(case: &Case, output: &BTreeMap<String, Vec<Value>>, dead: &[Dead]) -> Option<String> {
+fn difference(case: &Case, output: &Rows, dead: &[Dead]) -> Option<String> {
     let mut lines = Vec::new();
     let names: std::collections::BTreeSet<&String> = case.output.keys().chain(output.keys()).collect();
     let none = Vec::new();
