@@ -22,6 +22,19 @@ pub enum Image {
     Envelope,
 }
 
+impl Image {
+    /// As wit/types.wit spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Image::Key => "key",
+            Image::Before => "before",
+            Image::After => "after",
+            Image::Row => "row",
+            Image::Envelope => "envelope",
+        }
+    }
+}
+
 /// The cells of one column: values and nulls in the array, the third state beside it.
 #[derive(Clone, Debug)]
 pub struct Cells {

@@ -82,7 +82,7 @@ impl OutputPlan {
                         format!(
                             "output `{}` copies {}.{column}, which topic {topic} does not have; it has: {}",
                             output.name,
-                            image_name(*image),
+                            image.name(),
                             names(*image, input)
                         )
                     })?;
@@ -121,16 +121,6 @@ impl OutputPlan {
         let (fields, recipes) = columns.into_iter().unzip();
         let table = Arc::new(TableSchema { fields, key: output.key.clone() });
         Ok(Self { arrow: table.to_arrow(), table, recipes })
-    }
-}
-
-fn image_name(image: Image) -> &'static str {
-    match image {
-        Image::Key => "key",
-        Image::Before => "before",
-        Image::After => "after",
-        Image::Row => "row",
-        Image::Envelope => "envelope",
     }
 }
 

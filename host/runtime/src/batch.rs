@@ -58,7 +58,7 @@ impl BatchView {
         };
         let Some(index) = schema.iter().position(|field| &*field.name == name) else { return Ok(None) };
         if !self.reads.allows(image, name) {
-            return Err(Misuse::Undeclared { image: image_name(image), name: name.to_owned() }.into());
+            return Err(Misuse::Undeclared { image: image.name(), name: name.to_owned() }.into());
         }
         let of = |image: &ImageData| image.columns[index].clone();
         let cells = match image {
@@ -68,7 +68,7 @@ impl BatchView {
             Image::Row | Image::Envelope => self.row.get_or_init(|| RowSource::of(batch)).cells(batch, index)?,
         };
         let Some(cells) = cells else {
-            return Err(Misuse::NotDecoded { image: image_name(image), name: name.to_owned() }.into());
+            return Err(Misuse::NotDecoded { image: image.name(), name: name.to_owned() }.into());
         };
         Ok(Some(column::column(&cells, schema[index].data_type)))
     }
@@ -139,14 +139,4 @@ type This = Resource<BatchView>;
 
 fn get<'a>(store: &'a Store<'_>, view: &This) -> Result<&'a BatchView> {
     Ok(store.data().table.get(view)?)
-}
-
-pub(crate) fn image_name(image: Image) -> &'static str {
-    match image {
-        Image::Key => "key",
-        Image::Before => "before",
-        Image::After => "after",
-        Image::Row => "row",
-        Image::Envelope => "envelope",
-    }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use lakemill_model::{DataType, Description, EnvelopeColumn, Field, Image, OutputColumn, OutputSpec, Reads};
 
-use crate::batch::image_name;
 use crate::bindings::types;
 use crate::text::excerpt;
 
@@ -181,7 +180,7 @@ impl<'a> Names<'a> {
                 }
                 OutputColumn::CopiedAll { image, prefix, except } => {
                     if names.open.iter().any(|(other, same, _)| (other, same) == (image, &prefix.as_str())) {
-                        let image = image_name(*image);
+                        let image = image.name();
                         return Err(format!("all of `{image}` is copied twice under prefix `{prefix}`"));
                     }
                     names.open.push((*image, prefix, except));

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lakemill_model::{Description, Image, OutputColumn};
+use lakemill_model::{Description, OutputColumn};
 use serde_json::{Value, json};
 
 use crate::exit::Failure;
@@ -70,21 +70,11 @@ fn column_text(column: &OutputColumn) -> String {
         OutputColumn::Made(field) => {
             format!("{} {}{}", field.name, field.data_type, if field.nullable { "" } else { " not null" })
         }
-        OutputColumn::Copied { image, column, name } => format!("{name} = {}.{column}", image_name(*image)),
+        OutputColumn::Copied { image, column, name } => format!("{name} = {}.{column}", image.name()),
         OutputColumn::CopiedAll { image, prefix, except } => {
             let except = if except.is_empty() { String::new() } else { format!(" except {}", except.join(", ")) };
-            format!("{prefix}* = {}.*{except}", image_name(*image))
+            format!("{prefix}* = {}.*{except}", image.name())
         }
-    }
-}
-
-fn image_name(image: Image) -> &'static str {
-    match image {
-        Image::Key => "key",
-        Image::Before => "before",
-        Image::After => "after",
-        Image::Row => "row",
-        Image::Envelope => "envelope",
     }
 }
 
