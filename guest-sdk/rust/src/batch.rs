@@ -9,6 +9,7 @@ use crate::{Column, DataType, Decimal, Error, Field, Image, Op, Timestamp};
 /// Where a batch comes from: the host (in the module), a test, or native code that lends its own buffers.
 ///
 /// The rules of the contract hold (wit/types.wit, `batch`): every column has a cell for every row, offsets are in order.
+#[expect(clippy::len_without_is_empty, reason = "a batch has rows")]
 pub trait BatchSource {
     /// The number of rows, at least 1.
     fn len(&self) -> usize;

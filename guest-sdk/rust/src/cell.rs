@@ -37,6 +37,23 @@ impl<T> Cell<T> {
         }
     }
 
+    /// The same state, its value borrowed.
+    pub fn as_ref(&self) -> Cell<&T> {
+        match self {
+            Cell::Value(value) => Cell::Value(value),
+            Cell::Null => Cell::Null,
+            Cell::Unchanged => Cell::Unchanged,
+        }
+    }
+
+    /// The same state, its value lent as what it derefs to: `Cell<String>` as `Cell<&str>`.
+    pub fn as_deref(&self) -> Cell<&T::Target>
+    where
+        T: std::ops::Deref,
+    {
+        self.as_ref().map(|value| &**value)
+    }
+
     /// True if the source did not send it.
     pub fn is_unchanged(&self) -> bool {
         matches!(self, Cell::Unchanged)

@@ -77,6 +77,20 @@ impl Values<'_> {
         }
     }
 
+    /// The number of cells; of booleans the room for them, a multiple of 8.
+    #[cfg(feature = "testing")]
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Values::Boolean(bits) => bits.len() * 8,
+            Values::Int32(values) | Values::Date(values) => values.len(),
+            Values::Int64(values) | Values::Timestamp(values) => values.len(),
+            Values::Float32(values) => values.len(),
+            Values::Float64(values) => values.len(),
+            Values::Decimal(bytes) => bytes.len() / 16,
+            Values::Text(var) | Values::Bytes(var) | Values::Json(var) => var.offsets.len() - 1,
+        }
+    }
+
     /// True if the layout is the one of the type.
     pub fn fits(&self, data_type: DataType) -> bool {
         match data_type {

@@ -73,7 +73,18 @@ impl Config for () {}
 pub struct Renames(BTreeMap<String, String>);
 
 impl Renames {
-    const NONE: Renames = Renames(BTreeMap::new());
+    pub(crate) const NONE: Renames = Renames(BTreeMap::new());
+
+    /// Refuses names that the code does not know.
+    pub(crate) fn check(&self, known: &[String]) -> Result<(), String> {
+        match self.0.keys().find(|name| !known.contains(name)) {
+            Some(name) => {
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                Err(format!("`config` renames the column `{name}`; this transform knows {}", listed(&known)))
+            }
+            None => Ok(()),
+        }
+    }
 
     /// The name in the data of what the code calls `name`.
     pub fn name<'n>(&'n self, name: &'n str) -> &'n str {

@@ -286,6 +286,22 @@ pub struct Description {
 }
 
 impl Description {
+    /// The columns that it names, each once.
+    pub(crate) fn column_names(&self) -> Vec<String> {
+        let read = self.reads.iter().filter_map(|reads| match reads {
+            Reads::Column(_, name) => Some(name),
+            Reads::Image(_) => None,
+        });
+        let written = self.outputs.iter().flat_map(|output| &output.columns).flat_map(|column| match column {
+            OutputColumn::Made(field) => vec![&field.name],
+            OutputColumn::Copied { column, name, .. } => vec![column, name],
+            OutputColumn::CopiedAll { except, .. } => except.iter().collect(),
+        });
+        let keys = self.outputs.iter().flat_map(|output| &output.key);
+        let names: std::collections::BTreeSet<&String> = read.chain(written).chain(keys).collect();
+        names.into_iter().cloned().collect()
+    }
+
     /// Of a transform with these outputs that reads nothing yet.
     pub fn of(outputs: impl IntoIterator<Item = OutputSpec>) -> Self {
         Self { outputs: outputs.into_iter().collect(), ..Self::default() }

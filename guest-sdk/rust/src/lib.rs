@@ -30,7 +30,8 @@
 //!
 //! - Row view: [`Row`], [`Change`], [`Output`], [`Emit`], and [`Config`] for settings.
 //! - Columnar view, a few times faster: [`transform`] with `columns`, [`Batch`], [`ColumnBuilder`], [`Answer`].
-//! - Tests: the feature `testing`.
+//! - Native tests: the module `testing`, behind the feature of that name: Debezium messages in, rows and dead letters out, and
+//!   the same `cases/*.yaml` that `lakemill test` runs against the component.
 
 // The derives name this crate by its full path, also here.
 extern crate self as lakemill_guest;

@@ -62,8 +62,14 @@ pub fn finish_description<C: Config>(mut description: Description, name: &str, v
 
 /// The description of a transform of single changes.
 #[doc(hidden)]
-pub fn describe_rows<'b, C: ChangeOf<'b>, E: IntoEmit>(renames: &Renames) -> Description {
-    Description { outputs: E::Output::specs(renames), reads: C::reads(renames), ..Description::default() }
+pub fn describe_rows<'b, C: ChangeOf<'b>, E: IntoEmit>(renames: &Renames) -> Result<Description, String> {
+    let of = |renames: &Renames| Description {
+        outputs: E::Output::specs(renames),
+        reads: C::reads(renames),
+        ..Description::default()
+    };
+    renames.check(&of(&Renames::NONE).column_names())?;
+    Ok(of(renames))
 }
 
 /// Runs a transform of single changes over a batch.

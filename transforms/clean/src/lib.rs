@@ -65,4 +65,9 @@ mod tests {
             assert_eq!(masked(email).concat(), expected);
         }
     }
+
+    #[test]
+    fn the_cases_hold_natively() {
+        assert_eq!(lakemill_guest::testing::run_cases(&super::TRANSFORM, "cases"), 6);
+    }
 }

@@ -18,3 +18,11 @@ struct Flat {
 fn flatten(change: &Change<()>) -> Emit<Flat> {
     Emit::one(Flat { _operation: change.op().word(), _cdc_timestamp: change.event_time(), _processed_at: change.now() })
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_cases_hold_natively() {
+        assert_eq!(lakemill_guest::testing::run_cases(&super::TRANSFORM, "cases"), 2);
+    }
+}

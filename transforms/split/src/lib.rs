@@ -22,3 +22,11 @@ fn split(change: &Change<(), Unread>) -> Emit<Table> {
         Op::Delete | Op::Truncate => Table::Deletes,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_cases_hold_natively() {
+        assert_eq!(lakemill_guest::testing::run_cases(&super::TRANSFORM, "cases"), 1);
+    }
+}

@@ -1,6 +1,6 @@
 //! `#[transform]`
 
-use proc_macro2::{Ident, Spacing, TokenStream, TokenTree};
+use proc_macro2::{Ident, Spacing, Span, TokenStream, TokenTree};
 use quote::quote;
 use syn::parse::Parser;
 use syn::{FnArg, ItemFn, Path, ReturnType, Type};
@@ -30,7 +30,10 @@ pub fn expand(arguments: TokenStream, function: &ItemFn) -> syn::Result<TokenStr
             ));
         }
     };
-    let pass = settings.map(|_| quote!(, &settings));
+    // Variables that cannot meet a name of the author's: `fn settings(change: …, settings: &Settings)` is theirs to write.
+    let [of_settings, renames, batch, change] =
+        ["settings", "renames", "batch", "change"].map(|name| Ident::new(name, Span::mixed_site()));
+    let pass = settings.map(|_| quote!(, &#of_settings));
     let settings_type = settings.map_or_else(|| quote!(()), |ty| quote!(#ty));
     let config = settings
         .map_or_else(|| quote!(::std::string::String::from("{}")), |_| quote!(::lakemill_guest::component::config()));
@@ -41,8 +44,8 @@ pub fn expand(arguments: TokenStream, function: &ItemFn) -> syn::Result<TokenStr
                 "`columns` needs `describe = PATH`: a function that makes the Description",
             ));
         };
-        let pass_only = settings.map(|_| quote!(&settings));
-        (quote!(#describe(#pass_only)), quote!(#name(batch #pass)))
+        let pass_only = settings.map(|_| quote!(&#of_settings));
+        (quote!(#describe(#pass_only)), quote!(#name(#batch #pass)))
     } else {
         let ReturnType::Type(_, output) = &function.sig.output else {
             return Err(syn::Error::new_spanned(
@@ -50,10 +53,10 @@ pub fn expand(arguments: TokenStream, function: &ItemFn) -> syn::Result<TokenStr
                 "a transform returns an Emit, an Option, a Vec, or a Result of one of these",
             ));
         };
-        let (change, output) = (anonymous(quote!(#input)), anonymous(quote!(#output)));
+        let (input, output) = (anonymous(quote!(#input)), anonymous(quote!(#output)));
         (
-            quote!(::lakemill_guest::private::describe_rows::<#change, #output>(renames)),
-            quote!(::lakemill_guest::private::run_rows(batch, renames, |change: #change| #name(&change #pass))),
+            quote!(::lakemill_guest::private::describe_rows::<#input, #output>(#renames)?),
+            quote!(::lakemill_guest::private::run_rows(#batch, #renames, |#change: #input| #name(&#change #pass))),
         )
     };
     Ok(quote! {
@@ -61,10 +64,10 @@ pub fn expand(arguments: TokenStream, function: &ItemFn) -> syn::Result<TokenStr
 
         /// The transform of this crate, as tests run it.
         pub static TRANSFORM: ::lakemill_guest::Transform = {
-            fn describe(config: &str) -> ::core::result::Result<::lakemill_guest::Description, ::std::string::String> {
-                let settings = ::lakemill_guest::private::settings::<#settings_type>(config)?;
-                let renames = ::lakemill_guest::Config::renames(&settings);
-                let _ = renames;
+            fn __lakemill_describe(config: &str) -> ::core::result::Result<::lakemill_guest::Description, ::std::string::String> {
+                let #of_settings = ::lakemill_guest::private::settings::<#settings_type>(config)?;
+                let #renames = ::lakemill_guest::Config::renames(&#of_settings);
+                let _ = #renames;
                 let description: ::lakemill_guest::Description = #described;
                 ::core::result::Result::Ok(::lakemill_guest::private::finish_description::<#settings_type>(
                     description,
@@ -73,18 +76,18 @@ pub fn expand(arguments: TokenStream, function: &ItemFn) -> syn::Result<TokenStr
                 ))
             }
 
-            fn transform<'b>(
-                batch: &'b ::lakemill_guest::Batch<'b>,
+            fn __lakemill_transform<'b>(
+                #batch: &'b ::lakemill_guest::Batch<'b>,
                 config: &str,
             ) -> ::core::result::Result<::lakemill_guest::Answer, ::std::string::String> {
-                let settings = ::lakemill_guest::private::settings::<#settings_type>(config)?;
-                let renames = ::lakemill_guest::Config::renames(&settings);
-                let _ = renames;
+                let #of_settings = ::lakemill_guest::private::settings::<#settings_type>(config)?;
+                let #renames = ::lakemill_guest::Config::renames(&#of_settings);
+                let _ = #renames;
                 let answer: ::core::result::Result<::lakemill_guest::Answer, ::lakemill_guest::Error> = #run;
                 answer.map_err(|error| ::std::string::ToString::to_string(&error))
             }
 
-            ::lakemill_guest::Transform::new(describe, transform)
+            ::lakemill_guest::Transform::new(__lakemill_describe, __lakemill_transform)
         };
 
         #[cfg(target_arch = "wasm32")]
