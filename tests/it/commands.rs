@@ -64,6 +64,8 @@ fn a_new_transform_builds_passes_its_tests_and_runs() -> Result<()> {
     lakemill(folder.path(), &["new", "my-orders"])?.expect(0, &["my-orders"])?;
     let native = Command::new("cargo").arg("test").current_dir(&home).env_remove("CARGO_TARGET_DIR").output()?;
     ensure!(native.status.success(), "cargo test:\n{}", String::from_utf8_lossy(&native.stderr));
+    let tested = String::from_utf8_lossy(&native.stdout);
+    ensure!(tested.contains("the_cases_hold_natively ... ok"), "cargo test:\n{tested}");
     lakemill(&home, &["build"])?.expect(0, &["my-orders.wasm"])?;
     lakemill(&home, &["test"])?.expect(0, &[])?;
     lakemill(&home, &["validate", "pipeline.yaml"])?.expect(0, &["valid"])?;
