@@ -1,5 +1,5 @@
-//! Golden pipelines: tests/fixtures/pipelines/<case>/ holds a pipeline file, its events, and the rows of every table that
-//! comes of them. Each case runs straight through, in batches of two records, and stopped in the middle and taken up
+//! Golden pipelines: `examples/<case>/`, and tests/fixtures/pipelines/<case>/ for what is no example, hold a pipeline file and the
+//! rows of every table that comes of it; the events lie beside it, those of the examples in `examples/orders.jsonl`. Each case runs straight through, in batches of two records, and stopped in the middle and taken up
 //! again: against one golden. `LAKEMILL_BLESS=1` writes the goldens anew, from the straight run.
 
 use std::path::{Path, PathBuf};
@@ -14,6 +14,9 @@ use tempfile::TempDir;
 /// Columns that depend on when and by what build a row was made.
 const VOLATILE: [&str; 3] = ["_processed_at", "processed_at", "digest"];
 
+/// The examples that run on files alone, one for each shipped transform.
+const EXAMPLES: [&str; 3] = ["clean", "flatten", "split"];
+
 struct Case {
     name: String,
     home: PathBuf,
@@ -21,19 +24,23 @@ struct Case {
 }
 
 impl Case {
-    /// A copy of the case in a folder of its own, beside the components that it names.
+    /// A copy of the case in a folder of its own.
     fn copy(name: &str) -> Result<Self> {
-        let home = places::root().join("tests/fixtures/pipelines").join(name);
+        let is_example = EXAMPLES.contains(&name);
+        let home = places::root().join(if is_example { "examples" } else { "tests/fixtures/pipelines" }).join(name);
         let folder = tempfile::tempdir()?;
-        for file in ["pipeline.yaml", "input.jsonl"] {
-            std::fs::copy(home.join(file), folder.path().join(file)).with_context(|| format!("{name}: {file}"))?;
+        let mut text =
+            std::fs::read_to_string(home.join("pipeline.yaml")).with_context(|| format!("{name}: no file"))?;
+        let events = if is_example { home.join("../orders.jsonl") } else { home.join("input.jsonl") };
+        std::fs::copy(&events, folder.path().join("input.jsonl")).with_context(|| format!("{name}: no events"))?;
+        if is_example {
+            text = text.replace("../orders.jsonl", "input.jsonl");
         }
-        let text = std::fs::read_to_string(home.join("pipeline.yaml"))?;
-        for guest in ["clean", "flatten", "split", "hostile"] {
-            if text.contains(&format!("{guest}.wasm")) {
-                std::fs::copy(places::guest(guest)?, folder.path().join(format!("{guest}.wasm")))?;
-            }
+        for guest in EXAMPLES {
+            let component = places::guest(guest)?.display().to_string();
+            text = text.replace(&format!("../../target/guests/{guest}.wasm"), &component);
         }
+        std::fs::write(folder.path().join("pipeline.yaml"), text)?;
         Ok(Self { name: name.to_owned(), home, folder })
     }
 
@@ -160,12 +167,31 @@ fn inline_schemas_of_a_real_database() -> Result<()> {
     golden("inline")
 }
 
+/// As a newcomer runs them: where they lie, with the output beside them.
+#[test]
+fn the_examples_name_files_that_are_there() -> Result<()> {
+    for example in EXAMPLES {
+        let file = places::root().join(format!("examples/{example}/pipeline.yaml"));
+        let finished = process::run(["validate".as_ref(), file.as_os_str()])?;
+        finished.expect(0, &[]).with_context(|| example.to_owned())?;
+        let text = std::fs::read_to_string(&file)?;
+        let events = file.with_file_name("../orders.jsonl");
+        ensure!(text.contains("../orders.jsonl") && events.exists(), "{example}: no events");
+    }
+    Ok(())
+}
+
 #[test]
 fn every_case_is_run() -> Result<()> {
-    let entries = std::fs::read_dir(places::root().join("tests/fixtures/pipelines"))?;
-    let mut names: Vec<_> =
-        entries.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    ensure!(names == ["clean", "flatten", "inline", "split"], "{names:?}");
+    let names = |folder: &str| -> Result<Vec<String>> {
+        let entries = std::fs::read_dir(places::root().join(folder))?.filter_map(Result::ok);
+        let folders = entries.filter(|entry| entry.path().is_dir());
+        let mut names: Vec<_> = folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        Ok(names)
+    };
+    ensure!(names("tests/fixtures/pipelines")? == ["inline"]);
+    // The one that needs servers has a lane of its own.
+    ensure!(names("examples")? == ["clean", "flatten", "postgres", "split"]);
     Ok(())
 }

@@ -177,7 +177,8 @@ fn examples_and_transforms_have_a_test() {
     let root = places::root();
     let all: String = texts()
         .into_iter()
-        .filter(|(path, _)| path.starts_with("tests/") && (path.ends_with(".rs") || path.ends_with(".yaml")))
+        .filter(|(path, _)| path.starts_with("tests/") || path.starts_with("examples/"))
+        .filter(|(path, _)| path.ends_with(".rs") || path.ends_with(".yaml"))
         .map(|(_, text)| text)
         .collect();
     let names = |folder: &str| -> Vec<String> {
@@ -185,13 +186,15 @@ fn examples_and_transforms_have_a_test() {
         let folders = entries.filter_map(Result::ok).filter(|entry| entry.path().is_dir());
         folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     };
+    let golden = std::fs::read_to_string(root.join("tests/it/golden.rs")).expect("it is there");
     for example in names("examples") {
-        assert!(all.contains(&format!("examples/{example}")), "no test runs examples/{example}");
+        let named = all.contains(&format!("examples/{example}")) || golden.contains(&format!("\"{example}\""));
+        assert!(named, "no test runs examples/{example}");
     }
     for transform in names("transforms") {
         assert!(
             all.contains(&format!("/{transform}.wasm")),
-            "no pipeline of tests/fixtures/pipelines runs {transform}"
+            "no example and no pipeline of tests/fixtures/pipelines runs {transform}"
         );
     }
 }

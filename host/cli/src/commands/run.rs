@@ -62,9 +62,12 @@ pub fn print(summary: &Summary, json: bool) {
     println!("commits    {} in {} batches", summary.commits, summary.batches);
     println!("speed      {} events/s over {:.2} s", summary.events_per_s, summary.seconds);
     let latency = &summary.latency_ms;
-    println!(
-        "latency    p50 {} ms, p99 {} ms, max {} ms (Kafka timestamp to commit)",
-        latency.p50, latency.p99, latency.max
-    );
+    // Records of files have no timestamp.
+    if latency.max > 0 {
+        println!(
+            "latency    p50 {} ms, p99 {} ms, max {} ms (Kafka timestamp to commit)",
+            latency.p50, latency.p99, latency.max
+        );
+    }
     println!("memory     {} MiB at most", summary.rss_bytes_max >> 20);
 }
