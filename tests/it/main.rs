@@ -4,6 +4,7 @@ mod bad_input;
 mod commands;
 mod config;
 mod demo;
+mod documents;
 mod files;
 mod golden;
 mod hostile;
