@@ -41,6 +41,9 @@ impl From<Broken> for Refusal {
     }
 }
 
+/// How deep JSON within text may nest.
+const JSON_DEPTH_MAX: usize = 64;
+
 /// PostgreSQL's infinities as Debezium sends them, in microseconds.
 const INFINITIES_US: [i64; 2] = [9_223_372_036_825_200_000, -9_223_372_036_832_400_000];
 
@@ -70,7 +73,10 @@ pub(crate) fn append(
         (Conversion::Plain, DataType::Float64) => float(cursor, kind).map(|v| out.float64(v)),
         (Conversion::Plain, DataType::Float32) => float(cursor, kind).map(|v| out.float32(v as f32)),
         (Conversion::Plain, DataType::Boolean) => match kind {
-            Kind::Bool => Ok(out.boolean(cursor.bool()?)),
+            Kind::Bool => {
+                out.boolean(cursor.bool()?);
+                Ok(())
+            }
             _ => mismatch(cursor, kind, "true or false"),
         },
         (Conversion::Plain, DataType::Json) => json(cursor, placeholder, out),
@@ -155,9 +161,13 @@ fn json(cursor: &mut Cursor<'_>, placeholder: &Placeholder, out: &mut Builder) -
         let value = cursor.string()?;
         if *value == *placeholder.text {
             out.unchanged();
-        } else {
-            out.bytes(value.as_bytes());
+            return Ok(());
         }
+        let mut inner = Cursor::new(&value, JSON_DEPTH_MAX);
+        if inner.skip().and_then(|_| inner.end()).is_err() {
+            return Err(Refusal::Value(format!("expected JSON, found the text {}", shortened(&value))));
+        }
+        out.bytes(value.as_bytes());
         return Ok(());
     }
     let value = cursor.skip()?;

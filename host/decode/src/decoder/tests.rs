@@ -88,6 +88,17 @@ fn typed(kind: &str, semantic: &str, more: &str, value: &str) -> String {
 }
 
 #[test]
+fn text_in_a_json_column_is_json_or_refused() {
+    let mode = SchemaMode::Declared(RowSchema { key: vec![], row: vec![Field::new("x", DataType::Json, true)] });
+    let of = |value: &str| values(mode.clone(), &[&create(&format!(r#"{{"x":{value}}}"#))]);
+    assert_eq!(cell(&of(r#"" {\"a\": 1} ""#), "x"), r#"json  {"a": 1} "#);
+    assert_eq!(cell(&of(r#"[1, {"b":2}]"#), "x"), r#"json [1, {"b":2}]"#);
+    assert_eq!(cell(&of("5"), "x"), "json 5");
+    let refused = of(r#""plain words""#);
+    assert_eq!(refused.dead[0].reason.to_string(), "column after.x: expected JSON, found the text plain words");
+}
+
+#[test]
 fn connect_types_become_columns() {
     let time = |name: &str| format!("io.debezium.time.{name}");
     assert_eq!(typed("boolean", "", "", "true"), "boolean true");

@@ -1,0 +1,322 @@
+//! Broken and rewritten records against serde_json: a record that is no JSON is dead, one that says the same in other bytes is the
+//! same row, and whatever a record is, its neighbours are what they were. From a seed, so that a failure comes again;
+//! `LAKEMILL_FUZZ_CASES` makes it long.
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+use lakemill_decode::{Decoded, Decoder, DecoderConfig, Reason, SchemaMode};
+use lakemill_model::{DataType, Field, ImageData, RawBatch, RecordRef, RowSchema};
+use serde_json::{Map, Value, json};
+
+/// Key and value of a record.
+type Record = (Option<Vec<u8>>, Vec<u8>);
+
+/// What can be seen of a row: op, times, and every cell of every image by name.
+type Row = Vec<String>;
+
+fn cases() -> usize {
+    std::env::var("LAKEMILL_FUZZ_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(20_000)
+}
+
+fn raw(records: &[Record]) -> RawBatch {
+    let mut batch = RawBatch::default();
+    for (offset, (key, value)) in records.iter().enumerate() {
+        batch.push(RecordRef {
+            topic: "t",
+            partition: 0,
+            offset: offset as i64,
+            timestamp_ms: Some(1),
+            key: key.as_deref(),
+            value: Some(value),
+        });
+    }
+    batch
+}
+
+/// Declared columns: no record can change what another one's cells are.
+fn declared() -> SchemaMode {
+    let field = |name: &str, data_type| Field::new(name, data_type, true);
+    SchemaMode::Declared(RowSchema {
+        key: vec![field("id", DataType::Int64)],
+        row: vec![
+            field("id", DataType::Int64),
+            field("name", DataType::Text),
+            field("total", DataType::Float64),
+            field("paid", DataType::Boolean),
+            field("tags", DataType::Json),
+            field("price", DataType::Decimal { precision: 12, scale: 2 }),
+            field("day", DataType::Date),
+            field("at", DataType::Timestamp),
+            field("count", DataType::Int32),
+        ],
+    })
+}
+
+fn decode(mode: &SchemaMode, records: &[Record]) -> Decoded {
+    let config = DecoderConfig { mode: mode.clone(), ..DecoderConfig::default() };
+    Decoder::new(config, Box::new(|_, schema| Ok(schema))).decode(&raw(records)).expect("never because of a record")
+}
+
+/// Rows by record.
+fn rows(decoded: &Decoded) -> BTreeMap<u32, Row> {
+    let mut found = BTreeMap::new();
+    for batch in &decoded.batches {
+        for row in 0..batch.len() {
+            let envelope = &batch.envelope;
+            let mut seen = vec![format!(
+                "{:?} {:?} {} {:?}",
+                envelope.ops[row],
+                envelope.event_time_us[row],
+                envelope.snapshots[row],
+                envelope.positions.iter().nth(row)
+            )];
+            let images = [("key", &batch.key, &batch.schema.key)];
+            let of_row = [("before", &batch.before, &batch.schema.row), ("after", &batch.after, &batch.schema.row)];
+            for (name, image, fields) in images.into_iter().chain(of_row) {
+                seen.push(format!("{name} {:?}", image.present.as_ref().is_none_or(|bits| bits.value(row))));
+                seen.extend(fields.iter().zip(0..).filter_map(|(field, place)| cell(name, field, image, place, row)));
+            }
+            let before = found.insert(envelope.records[row], seen);
+            assert!(before.is_none(), "record {} is two rows", envelope.records[row]);
+        }
+    }
+    found
+}
+
+/// A cell as text; none if it is null: a column more or less that is null makes no difference.
+fn cell(image_name: &str, field: &Field, image: &ImageData, place: usize, row: usize) -> Option<String> {
+    let cells = image.columns[place].as_ref()?;
+    if cells.unchanged.as_ref().is_some_and(|bits| bits.value(row)) {
+        return Some(format!("{image_name}.{} unchanged", field.name));
+    }
+    let slice = cells.array.slice(row, 1);
+    (slice.null_count() == 0).then(|| format!("{image_name}.{} {slice:?}", field.name))
+}
+
+/// A value of a column; now and then one that the column does not take.
+fn value(random: &mut Rng, name: &str) -> Value {
+    if random.u8(..) < 20 {
+        return Value::Null;
+    }
+    match name {
+        "id" => json!(random.i64(..) >> random.u32(0..63)),
+        "count" => json!(random.i32(..)),
+        "total" => json!(f64::from(random.i32(..)) / 64.0),
+        "paid" => json!(random.bool()),
+        "tags" => json!({ "a": [1, "zwei", null, { "b": random.u8(..) }] }),
+        "price" => json!(f64::from(random.u32(..100_000)) / 4.0),
+        "day" => json!(random.i32(-10_000..40_000)),
+        "at" => json!("2026-01-31T12:00:00.25Z"),
+        _ => json!(text(random)),
+    }
+}
+
+fn text(random: &mut Rng) -> String {
+    const PIECES: [&str; 12] =
+        ["plain", "ü", "\"", "\\", "\n", "😀", "/", "\u{0}", "é\u{301}", "{}", "__debezium_unavailable_value", " "];
+    (0..random.usize(0..4)).map(|_| PIECES[random.usize(..PIECES.len())]).collect()
+}
+
+fn image(random: &mut Rng) -> Value {
+    let names = ["id", "name", "total", "paid", "tags", "price", "day", "at", "count"];
+    let mut object = Map::new();
+    for name in names {
+        if random.u8(..) > 10 {
+            object.insert(name.into(), value(random, name));
+        }
+    }
+    Value::Object(object)
+}
+
+fn event(random: &mut Rng) -> Value {
+    let op = ["c", "u", "d", "r"][random.usize(..4)];
+    let mut event = json!({
+        "before": if op == "u" || op == "d" { image(random) } else { Value::Null },
+        "after": if op == "d" { Value::Null } else { image(random) },
+        "source": {
+            "version": "3.3", "connector": "postgresql", "name": "shop", "ts_ms": 1_760_000_000_000_i64 + random.i64(..1000),
+            "snapshot": "false", "lsn": random.u32(..), "sequence": format!("[\"{}\",\"{}\"]", random.u8(..), random.u32(..)),
+        },
+        "op": op,
+        "ts_ms": 5,
+    });
+    if random.bool() {
+        event["transaction"] = Value::Null;
+    }
+    if random.u8(..) < 60 { json!({ "schema": null, "payload": event }) } else { event }
+}
+
+fn record(random: &mut Rng) -> Record {
+    let key = json!({ "id": random.u16(..) }).to_string().into_bytes();
+    (random.bool().then_some(key), event(random).to_string().into_bytes())
+}
+
+/// A few bytes changed, added, taken away, moved.
+fn mutate(random: &mut Rng, bytes: &mut Vec<u8>) {
+    const SPICE: &[u8] = b"{}[]\",:\\0123456789.-+eEtfnu \n\t\x00\xff\xc3\xed";
+    for _ in 0..random.usize(1..4) {
+        if bytes.is_empty() {
+            return;
+        }
+        let at = random.usize(..bytes.len());
+        match random.u8(..7) {
+            0 => bytes[at] ^= 1 << random.u8(..8),
+            1 => bytes[at] = SPICE[random.usize(..SPICE.len())],
+            2 => bytes.insert(at, SPICE[random.usize(..SPICE.len())]),
+            3 => drop(bytes.remove(at)),
+            4 => bytes.truncate(at),
+            5 => {
+                let end = (at + random.usize(..20)).min(bytes.len());
+                let piece = bytes[at..end].to_vec();
+                let to = random.usize(..=bytes.len());
+                bytes.splice(to..to, piece);
+            }
+            _ => {
+                let end = (at + random.usize(..20)).min(bytes.len());
+                bytes.drain(at..end);
+            }
+        }
+    }
+}
+
+/// The same JSON in other bytes: white space, escapes.
+fn rewrite(random: &mut Rng, value: &Value, out: &mut String) {
+    let space = |random: &mut Rng, out: &mut String| {
+        for _ in 0..random.usize(..3) {
+            out.push([' ', '\n', '\t', '\r'][random.usize(..4)]);
+        }
+    };
+    space(random, out);
+    match value {
+        Value::String(text) => rewrite_text(random, text, out),
+        Value::Array(list) => {
+            out.push('[');
+            for (n, item) in list.iter().enumerate() {
+                out.push_str(if n == 0 { "" } else { "," });
+                rewrite(random, item, out);
+            }
+            out.push(']');
+        }
+        Value::Object(object) => {
+            let mut members: Vec<_> = object.iter().collect();
+            random.shuffle(&mut members);
+            out.push('{');
+            for (n, (name, member)) in members.into_iter().enumerate() {
+                out.push_str(if n == 0 { "" } else { "," });
+                space(random, out);
+                rewrite_text(random, name, out);
+                space(random, out);
+                out.push(':');
+                rewrite(random, member, out);
+            }
+            out.push('}');
+        }
+        other => out.push_str(&other.to_string()),
+    }
+    space(random, out);
+}
+
+fn rewrite_text(random: &mut Rng, text: &str, out: &mut String) {
+    out.push('"');
+    for c in text.chars() {
+        if c < ' ' || c == '"' || c == '\\' || random.u8(..) < 30 {
+            let mut units = [0; 2];
+            c.encode_utf16(&mut units).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            out.push(c);
+        }
+    }
+    out.push('"');
+}
+
+/// JSON as a cell holds it, whose bytes are not compared.
+fn without_json(rows: BTreeMap<u32, Row>) -> BTreeMap<u32, Row> {
+    let keep = |row: Row| row.into_iter().filter(|cell| !cell.contains(".tags ")).collect();
+    rows.into_iter().map(|(record, row)| (record, keep(row))).collect()
+}
+
+#[test]
+fn a_mutated_record_is_judged_as_serde_json_does_and_leaves_its_neighbours_alone() {
+    let mut random = Rng::with_seed(1);
+    let (mut broken, mut sound) = (0, 0);
+    for case in 0..cases() {
+        let mode = if case % 2 == 0 { declared() } else { SchemaMode::Infer };
+        let mut records: Vec<Record> = (0..4).map(|_| record(&mut random)).collect();
+        // An inferred column has the type of the first records: those two come first, whatever follows.
+        let before = rows(&decode(&mode, &records));
+        let victim = random.usize(2..4);
+        let (key, value) = &mut records[victim];
+        match key {
+            Some(key) if random.u8(..) < 50 => mutate(&mut random, key),
+            _ => mutate(&mut random, value),
+        }
+        let decoded = decode(&mode, &records);
+        let after = rows(&decoded);
+        let shown = || String::from_utf8_lossy(&records[victim].1).into_owned();
+        if case % 2 == 0 {
+            for (record, row) in before.iter().filter(|(record, _)| **record as usize != victim) {
+                assert_eq!(after.get(record), Some(row), "case {case}: a neighbour of {}", shown());
+            }
+        }
+        let fates = decoded.dead.len() + after.len() + usize::try_from(decoded.control).expect("few");
+        assert_eq!(fates, records.len(), "case {case}: every record has one fate: {}", shown());
+
+        let value = &records[victim].1;
+        let dead = decoded.dead.iter().find(|dead| dead.record as usize == victim);
+        let is_json =
+            std::str::from_utf8(value).is_ok_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok());
+        if !value.is_empty() && !is_json {
+            broken += 1;
+            let said = dead.map(|dead| &dead.reason);
+            assert!(said.is_some(), "case {case}: it is no JSON and no dead letter: {}", shown());
+        }
+        if serde_json::from_slice::<Value>(value).is_ok() {
+            sound += 1;
+            let said = dead.map(|dead| &dead.reason);
+            let of_value = matches!(said, Some(Reason::NotJson { .. } | Reason::NotUtf8 { .. }));
+            assert!(!of_value || records[victim].0.is_some(), "case {case}: it is JSON: {said:?}: {}", shown());
+        }
+    }
+    assert!(broken > cases() / 4 && sound > cases() / 20, "{broken} broken, {sound} sound");
+}
+
+#[test]
+fn the_same_json_in_other_bytes_is_the_same_row() {
+    let mut random = Rng::with_seed(2);
+    for case in 0..cases() / 2 {
+        let mode = if case % 2 == 0 { declared() } else { SchemaMode::Infer };
+        let events: Vec<Value> = (0..3).map(|_| event(&mut random)).collect();
+        let plain: Vec<Record> = events.iter().map(|event| (None, event.to_string().into_bytes())).collect();
+        let other: Vec<Record> = events
+            .iter()
+            .map(|event| {
+                let mut text = String::new();
+                rewrite(&mut random, event, &mut text);
+                (None, text.into_bytes())
+            })
+            .collect();
+        let (plain, other) = (decode(&mode, &plain), decode(&mode, &other));
+        let dead = |decoded: &Decoded| decoded.dead.iter().map(|dead| dead.record).collect::<Vec<_>>();
+        assert_eq!(dead(&plain), dead(&other), "case {case}: {events:?}\n{:?}\n{:?}", plain.dead, other.dead);
+        let sorted = |decoded: &Decoded| {
+            let mut rows = without_json(rows(decoded));
+            rows.values_mut().for_each(|row| row.sort());
+            rows
+        };
+        assert_eq!(sorted(&plain), sorted(&other), "case {case}: {events:?}");
+    }
+}
+
+#[test]
+fn bytes_of_any_kind_have_a_fate() {
+    let mut random = Rng::with_seed(3);
+    for case in 0..cases() {
+        let some = |random: &mut Rng| (0..random.usize(..40)).map(|_| random.u8(..)).collect::<Vec<u8>>();
+        let key = some(&mut random);
+        let value = some(&mut random);
+        let decoded = decode(&SchemaMode::Infer, &[(Some(key), value.clone())]);
+        let control = usize::try_from(decoded.control).expect("few");
+        assert_eq!(decoded.dead.len() + control, 1, "case {case}: {value:?}");
+    }
+}
