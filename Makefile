@@ -1,7 +1,7 @@
 # What a person runs. Everything goes through one target folder and one way to call cargo (--release --workspace), so
 # that nothing is built twice; every step does nothing if it has been done.
 
-.PHONY: help demo test check build guests bench clean-demo
+.PHONY: help demo test check build guests bench bench-spark clean-demo
 
 CARGO ?= cargo
 GUESTS = transforms/clean transforms/flatten transforms/split
@@ -13,6 +13,7 @@ help:
 	@echo "make build        the command: target/release/lakemill"
 	@echo "make guests       the shipped transforms as WebAssembly: target/guests/*.wasm"
 	@echo "make bench        the figures of bench/RESULTS.md, measured on this machine; needs Kafka, which it starts"
+	@echo "make bench-spark  Spark beside it in the same run; fetches it first"
 	@echo "make clean-demo   removes ./demo-out"
 
 build:
@@ -40,6 +41,10 @@ check:
 bench: build guests
 	@scripts/setup.sh lanes
 	bench/run.sh
+
+bench-spark: build guests
+	@scripts/setup.sh lanes
+	bench/spark.sh
 
 clean-demo:
 	rm -rf demo-out

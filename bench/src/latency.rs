@@ -13,12 +13,8 @@ use crate::{pipeline, produce};
 /// How it is measured.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Events per second.
-    #[arg(long, default_value_t = 5_000)]
-    rate: u64,
-    /// Seconds.
-    #[arg(long, default_value_t = 60)]
-    seconds: u64,
+    #[command(flatten)]
+    load: Load,
     /// The pipeline's `batch.latency_ms_max`.
     #[arg(long, default_value_t = 100)]
     latency_ms_max: u64,
@@ -27,20 +23,41 @@ pub struct Args {
     out: Option<std::path::PathBuf>,
 }
 
+/// A steady load.
+#[derive(clap::Args)]
+pub struct Load {
+    /// Events per second.
+    #[arg(long, default_value_t = 5_000)]
+    rate: u64,
+    /// Seconds.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+}
+
+/// A steady load for somebody else.
+#[derive(clap::Args)]
+pub struct LoadArgs {
+    #[command(flatten)]
+    load: Load,
+    /// A topic of 4 partitions that is there.
+    #[arg(long)]
+    topic: String,
+}
+
 /// Measures; prints the run's summary.
 pub fn run(brokers: &str, args: &Args) -> anyhow::Result<()> {
     let topic = produce::new_topic(brokers, 4)?;
     let temporary = tempfile::tempdir()?;
     let folder = args.out.as_deref().unwrap_or(temporary.path());
     std::fs::create_dir_all(folder)?;
-    let file = pipeline::write(folder, brokers, &topic, "earliest", args.latency_ms_max)?;
+    let file = pipeline::write(folder, brokers, &topic, args.latency_ms_max)?;
     let child = Command::new(pipeline::lakemill()?)
         .args(["run", "--json"])
         .arg(&file)
         .env("LAKEMILL_LOG", "warn")
         .stdout(Stdio::piped())
         .spawn()?;
-    let load = load(brokers, &topic, args);
+    let load = load(brokers, &topic, &args.load);
     // SIGTERM lets the run end with its summary.
     Command::new("kill").arg(child.id().to_string()).status()?;
     let output = child.wait_with_output()?;
@@ -51,7 +68,12 @@ pub fn run(brokers: &str, args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn load(brokers: &str, topic: &str, args: &Args) -> anyhow::Result<()> {
+/// Writes the load.
+pub fn run_load(brokers: &str, args: &LoadArgs) -> anyhow::Result<()> {
+    load(brokers, &args.topic, &args.load)
+}
+
+fn load(brokers: &str, topic: &str, args: &Load) -> anyhow::Result<()> {
     let mut options = ProducerOptions::new(brokers);
     options.linger = Duration::from_millis(5);
     let producer = Producer::open(&options)?;

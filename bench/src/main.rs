@@ -26,6 +26,8 @@ enum Verb {
     Throughput(throughput::Args),
     /// Runs a pipeline under a steady load; Kafka timestamp to commit.
     Latency(latency::Args),
+    /// Writes a steady load into a topic that is there.
+    Load(latency::LoadArgs),
     /// The native twin itself: `clean` compiled into this process in place of its component.
     Native(native::Args),
 }
@@ -40,6 +42,7 @@ fn main() -> anyhow::Result<()> {
         }
         Verb::Throughput(args) => throughput::run(&cli.brokers, &args),
         Verb::Latency(args) => latency::run(&cli.brokers, &args),
+        Verb::Load(args) => latency::run_load(&cli.brokers, &args),
         Verb::Native(args) => native::run(&args),
     }
 }

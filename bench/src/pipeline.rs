@@ -19,19 +19,19 @@ pub fn lakemill() -> anyhow::Result<PathBuf> {
     Ok(binary.parent().context("a binary is in a folder")?.join("lakemill"))
 }
 
-/// Writes a pipeline file into `folder`.
-pub fn write(folder: &Path, brokers: &str, topic: &str, start: &str, latency_ms_max: u64) -> anyhow::Result<PathBuf> {
+/// Writes a pipeline file into `folder`. Its table has Kafka's timestamps, so that others can measure latencies in it.
+pub fn write(folder: &Path, brokers: &str, topic: &str, latency_ms_max: u64) -> anyhow::Result<PathBuf> {
     let component = component("clean")?;
     let text = format!(
         "\
 pipeline: bench
 source:
-  kafka: {{ brokers: \"{brokers}\", topics: [{topic}], start: {start} }}
+  kafka: {{ brokers: \"{brokers}\", topics: [{topic}], start: earliest }}
 batch: {{ latency_ms_max: {latency_ms_max} }}
 transforms:
   - component: {}
 sinks:
-  orders: {{ delta: {{ path: ./lake/orders }} }}
+  orders: {{ delta: {{ path: ./lake/orders, metadata: [op, event_time, kafka_time, partition, offset] }} }}
 ",
         component.display()
     );
