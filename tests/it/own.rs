@@ -38,6 +38,19 @@ fn the_cases_of_the_shipped_transforms_hold_for_their_components() {
 }
 
 #[test]
+fn the_shipped_transforms_import_what_they_use_and_nothing_else() {
+    for (name, interfaces) in
+        [("clean", vec!["batches", "config"]), ("flatten", vec!["batches"]), ("split", vec!["batches"])]
+    {
+        let component = places::guest(name).expect("is built").display().to_string();
+        let found: serde_json::Value =
+            serde_json::from_str(&lakemill(Path::new("."), &["inspect", &component, "--json"])).expect("is JSON");
+        let wanted: Vec<String> = interfaces.iter().map(|of| format!("lakemill:transform/{of}@0.1.0")).collect();
+        assert_eq!(found["imports"], serde_json::json!(wanted), "{name}");
+    }
+}
+
+#[test]
 fn a_case_that_fails_shows_both_rows() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(folder.path().join("cases")).expect("creates");
