@@ -11,6 +11,8 @@ case "${1:-}" in
     ;;
 esac
 
+# With the workspace's own features: nothing is built twice.
+"${CARGO:-cargo}" build --release --workspace --examples
 here=$PWD/target/bench
 mkdir -p "$here"
 trap 'scripts/kafka.sh down "$here/kafka"; rm -rf "$here/kafka"' EXIT
@@ -24,8 +26,8 @@ echo "== 10M events: memory must stay flat"
 echo "== 5,000 events/s for a minute: Kafka timestamp to commit"
 "${bench[@]}" latency --rate 5000 --seconds 60
 echo "== the call alone"
-cargo run --quiet --release --package lakemill-runtime --example call_cost
+target/release/examples/call_cost
 echo "== decoding alone"
-cargo run --quiet --release --package lakemill-decode --example throughput
+target/release/examples/throughput
 echo "== the cost of commit number 5,000"
-cargo run --quiet --release --package lakemill-lake --example commits
+target/release/examples/commits

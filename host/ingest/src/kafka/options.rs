@@ -101,11 +101,11 @@ impl KafkaOptions {
 
 const TOPICS_EVERY: (&str, &str) = ("topic.metadata.refresh.interval.ms", "30000");
 
-/// Ours, but a property may say otherwise. Sizes: at most 16 MiB wait for us, twice that while a batch is
-/// being filled, and one response of 8 MiB may be on its way; 1 MiB a partition and response is where
-/// throughput levels off.
+/// Ours, but a property may say otherwise. Sizes: at most 4 MiB wait for us, twice that while a batch is being filled, and one
+/// response of 8 MiB may be on its way; 1 MiB a partition and response is where throughput levels off. With 16 MiB
+/// the records were no faster, and the client's arenas grew by what the broker was ahead: up to 820 MiB after 8M events.
 const TUNED: [(&str, &str); 9] = [
-    ("queued.max.messages.kbytes", "16384"),
+    ("queued.max.messages.kbytes", "4096"),
     ("queued.min.messages", "10000000"),
     ("fetch.max.bytes", "8388608"),
     ("max.partition.fetch.bytes", "1048576"),
