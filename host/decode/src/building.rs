@@ -9,9 +9,10 @@ use crate::column::Builder;
 use crate::convert::Placeholder;
 use crate::image::{Fault, Image, Pass, Reading};
 use crate::layout::{Layout, Projection};
+use crate::names::Names;
 use crate::reason::Reason;
 use crate::scan::{Cursor, Kind};
-use crate::source::SourceInfo;
+use crate::source::{self, SourceInfo};
 
 pub(crate) struct Building {
     pub layout: Arc<Layout>,
@@ -23,6 +24,38 @@ pub(crate) struct Building {
     positions: Builder,
     wants_positions: bool,
     scratch: Vec<u8>,
+    names: Names<Member>,
+    source_names: Names<source::Member>,
+}
+
+/// What a member of an envelope is.
+#[derive(Clone, Copy, Debug)]
+enum Member {
+    Before,
+    After,
+    Op,
+    Source,
+    TsMs,
+    /// A name that may tell what it is, as a mark; the second one if its value is null.
+    Mark(u8, u8),
+}
+
+fn member(name: &str) -> Member {
+    match name {
+        "before" => Member::Before,
+        "after" => Member::After,
+        "op" => Member::Op,
+        "source" => Member::Source,
+        "ts_ms" => Member::TsMs,
+        "status" => Member::Mark(STATUS, STATUS),
+        "ddl" | "tableChanges" | "historyRecord" => Member::Mark(DDL, DDL),
+        "aggregate_type" => Member::Mark(NOTIFICATION, NOTIFICATION),
+        "__op" | "__deleted" => Member::Mark(FLAT, FLAT),
+        "patch" | "updateDescription" => Member::Mark(MONGO, OTHER),
+        "specversion" => Member::Mark(CLOUD, CLOUD),
+        "transaction" | "ts_us" | "ts_ns" => Member::Mark(0, 0),
+        _ => Member::Mark(OTHER, OTHER),
+    }
 }
 
 /// What a payload turned out to be.
@@ -95,6 +128,8 @@ impl Building {
             positions: Builder::new(lakemill_model::DataType::Bytes, rows),
             wants_positions: projection.positions,
             scratch: Vec::new(),
+            names: Names::new(member),
+            source_names: Names::new(source::member),
         }
     }
 
@@ -134,11 +169,10 @@ impl Building {
         }
         let how = |pass| Reading { slots: &layout.row, placeholder, grows: layout.grows, checked: false, pass };
         let mut seen = Seen::default();
-        let mut members = cursor.object()?;
-        while let Some(name) = cursor.member(&mut members)? {
-            let kind = cursor.kind()?;
-            match (&*name, kind) {
-                ("before", Kind::Object) => {
+        let mut members = self.names.object(cursor)?;
+        while let Some(member) = self.names.member(cursor, &mut members)? {
+            match (member, cursor.kind()?) {
+                (Member::Before, Kind::Object) => {
                     seen.before = Some(cursor.at());
                     seen.has_before = true;
                     if self.before.waits_for_row() && !layout.grows {
@@ -147,17 +181,24 @@ impl Building {
                         self.before.read(cursor, self.rows, &how(Pass::Always))?;
                     }
                 }
-                ("after", Kind::Object) => {
+                (Member::After, Kind::Object) => {
                     seen.after = Some(cursor.at());
                     seen.has_after = true;
                     let how = Reading { checked: layout.checked, ..how(Pass::Both) };
                     self.after.read(cursor, self.rows, &how)?;
                 }
-                ("op", Kind::Text) => seen.op = Some(cursor.string()?),
-                ("source", Kind::Object) => seen.source = Some(SourceInfo::read(cursor, self.wants_positions)?),
-                ("ts_ms", Kind::Number) => seen.ts_ms = crate::convert::whole(cursor.number()?),
-                (name, _) => {
-                    seen.marks |= mark(name, kind);
+                (Member::Op, Kind::Text) => seen.op = Some(cursor.string()?),
+                (Member::Source, Kind::Object) => {
+                    seen.source = Some(SourceInfo::read(cursor, self.wants_positions, &mut self.source_names)?);
+                }
+                (Member::TsMs, Kind::Number) => seen.ts_ms = crate::convert::whole(cursor.number()?),
+                (member, kind) => {
+                    seen.marks |= match member {
+                        Member::Mark(_, mark) if kind == Kind::Null => mark,
+                        Member::Mark(mark, _) => mark,
+                        Member::Before | Member::After => 0,
+                        Member::Op | Member::Source | Member::TsMs => OTHER,
+                    };
                     cursor.skip()?;
                 }
             }
@@ -264,19 +305,6 @@ impl Building {
             after: self.after.finish(self.rows),
             envelope: self.envelope,
         }
-    }
-}
-
-fn mark(name: &str, kind: Kind) -> u8 {
-    match name {
-        "status" => STATUS,
-        "ddl" | "tableChanges" | "historyRecord" => DDL,
-        "aggregate_type" => NOTIFICATION,
-        "__op" | "__deleted" => FLAT,
-        "patch" | "updateDescription" if kind != Kind::Null => MONGO,
-        "specversion" => CLOUD,
-        "transaction" | "ts_us" | "ts_ns" | "before" | "after" => 0,
-        _ => OTHER,
     }
 }
 

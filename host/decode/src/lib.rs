@@ -1,7 +1,7 @@
 //! Bytes of change events into Arrow columns: Debezium's envelope as JSON, with or without its schema part.
 //!
 //! [`Decoder::decode`] gives every record one fate. From the outside in: `framing` (schema part and payload), `building` (the
-//! envelope), `image` (an object into columns), `convert` (a value into a cell), `scan` (JSON).
+//! envelope), `image` (an object into columns), `convert` (a value into a cell), `names` (of members), `scan` (JSON).
 
 mod building;
 mod column;
@@ -10,6 +10,7 @@ mod decoder;
 mod framing;
 mod image;
 mod layout;
+mod names;
 mod reason;
 mod scan;
 mod source;

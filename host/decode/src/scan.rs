@@ -42,7 +42,7 @@ pub(crate) struct Cursor<'a> {
     depth_max: usize,
 }
 
-type Scan<T> = Result<T, Broken>;
+pub(crate) type Scan<T> = Result<T, Broken>;
 
 impl<'a> Cursor<'a> {
     pub fn new(text: &'a str, depth_max: usize) -> Self {

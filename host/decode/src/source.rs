@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use crate::names::Names;
 use crate::scan::{Broken, Cursor, Kind};
 
 /// What the block says.
@@ -13,6 +14,27 @@ pub(crate) struct SourceInfo<'a> {
     connector: Cow<'a, str>,
     /// Values of fields that make positions, by place in [`FIELDS`]; numbers as written.
     values: [Option<Cow<'a, str>>; FIELDS.len()],
+}
+
+/// What a member of the block is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Member {
+    TsMs,
+    Snapshot,
+    Connector,
+    /// By place in [`FIELDS`].
+    Field(usize),
+    Other,
+}
+
+/// The member of that name.
+pub(crate) fn member(name: &str) -> Member {
+    match name {
+        "ts_ms" => Member::TsMs,
+        "snapshot" => Member::Snapshot,
+        "connector" => Member::Connector,
+        _ => FIELDS.iter().position(|field| *field == name).map_or(Member::Other, Member::Field),
+    }
 }
 
 const FIELDS: [&str; 13] = [
@@ -45,22 +67,18 @@ const SSN: usize = 11;
 const ORD: usize = 12;
 
 impl<'a> SourceInfo<'a> {
-    pub fn read(cursor: &mut Cursor<'a>, positions: bool) -> Result<Self, Broken> {
+    pub fn read(cursor: &mut Cursor<'a>, positions: bool, names: &mut Names<Member>) -> Result<Self, Broken> {
         let mut info = SourceInfo::default();
-        let mut members = cursor.object()?;
-        while let Some(key) = cursor.member(&mut members)? {
-            let kind = cursor.kind()?;
-            match (&*key, kind) {
-                ("ts_ms", Kind::Number) => info.ts_ms = crate::convert::whole(cursor.number()?),
-                ("snapshot", Kind::Text) => info.snapshot = !matches!(&*cursor.string()?, "false" | ""),
-                ("snapshot", Kind::Bool) => info.snapshot = cursor.bool()?,
-                ("connector", Kind::Text) if positions => info.connector = cursor.string()?,
-                (name, Kind::Text | Kind::Number) if positions => {
-                    match FIELDS.iter().position(|field| *field == name) {
-                        Some(place) if kind == Kind::Text => info.values[place] = Some(cursor.string()?),
-                        Some(place) => info.values[place] = Some(cursor.number()?.into()),
-                        None => drop(cursor.skip()?),
-                    }
+        let mut members = names.object(cursor)?;
+        while let Some(member) = names.member(cursor, &mut members)? {
+            match (member, cursor.kind()?) {
+                (Member::TsMs, Kind::Number) => info.ts_ms = crate::convert::whole(cursor.number()?),
+                (Member::Snapshot, Kind::Text) => info.snapshot = !matches!(&*cursor.string()?, "false" | ""),
+                (Member::Snapshot, Kind::Bool) => info.snapshot = cursor.bool()?,
+                (Member::Connector, Kind::Text) if positions => info.connector = cursor.string()?,
+                (Member::Field(place), Kind::Text) if positions => info.values[place] = Some(cursor.string()?),
+                (Member::Field(place), Kind::Number) if positions => {
+                    info.values[place] = Some(cursor.number()?.into());
                 }
                 _ => drop(cursor.skip()?),
             }
@@ -153,7 +171,7 @@ mod tests {
     use super::*;
 
     fn position(json: &str) -> Option<Vec<u8>> {
-        let info = SourceInfo::read(&mut Cursor::new(json, 9), true).expect("JSON");
+        let info = SourceInfo::read(&mut Cursor::new(json, 9), true, &mut Names::new(member)).expect("JSON");
         let mut out = Vec::new();
         info.position(&mut out).then_some(out)
     }
@@ -218,7 +236,8 @@ mod tests {
             (r#"{"snapshot":null}"#, false),
             ("{}", false),
         ] {
-            assert_eq!(SourceInfo::read(&mut Cursor::new(json, 9), false).expect("JSON").snapshot, expected, "{json}");
+            let info = SourceInfo::read(&mut Cursor::new(json, 9), false, &mut Names::new(member)).expect("JSON");
+            assert_eq!(info.snapshot, expected, "{json}");
         }
     }
 }
