@@ -6,7 +6,8 @@ use crossbeam_channel::{Receiver, Sender};
 use lakemill_model::{Epochs, Positions, RawBatch, SinkPositions, Staged};
 use lakemill_state::Plan;
 
-use crate::{error::PipelineError, progress::Counts};
+use crate::counts::{Counts, Seen, Spent};
+use crate::error::PipelineError;
 
 /// What the committer is to do, in this order.
 pub(crate) enum Step {
@@ -55,23 +56,6 @@ pub(crate) struct Prepared {
     pub kafka_times_ms: Vec<(i64, u64)>,
     /// Microseconds that a worker spent on each stage.
     pub spent: Spent,
-}
-
-/// What one transform made of a batch, in rows.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Seen {
-    pub rows_in: u64,
-    pub rows_filtered: u64,
-    pub rows_dead: u64,
-}
-
-/// Where a worker's time went, in microseconds.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Spent {
-    pub decode_us: u64,
-    pub transform_us: u64,
-    pub project_us: u64,
-    pub stage_us: u64,
 }
 
 /// What the committer tells the reader.

@@ -12,6 +12,7 @@ pub mod spec;
 pub mod trial;
 
 mod committer;
+mod counts;
 mod job;
 mod letters;
 mod outputs;
@@ -22,6 +23,7 @@ mod recover;
 mod worker;
 
 pub use assemble::assemble;
+pub use counts::Counts;
 pub use error::PipelineError;
-pub use progress::{Counts, Latency, Progress, SinkCounts, Stages, Summary, TransformCounts};
+pub use progress::{Latency, Progress, SinkCounts, Stages, Summary, TransformCounts};
 pub use run::Assembly;

@@ -6,38 +6,8 @@ use std::time::Instant;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::job::{Prepared, Spent};
-
-/// Rows by what became of them: `rows_in = rows_out + rows_filtered + rows_late + rows_dead`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// Change events read, broken ones included.
-    pub rows_in: u64,
-    /// Of them, those that at least one transform emitted.
-    pub rows_out: u64,
-    /// Those that no transform wanted.
-    pub rows_filtered: u64,
-    /// Those that came after the watermark and went to the `late` table.
-    pub rows_late: u64,
-    /// Those in the dead letters.
-    pub rows_dead: u64,
-    /// Rows written to sinks: one input row may make several, or none.
-    pub rows_written: u64,
-    /// Records that are no change events: tombstones, heartbeats, transaction and schema-change records.
-    pub records_control: u64,
-}
-
-impl std::ops::AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
-        self.rows_in += other.rows_in;
-        self.rows_out += other.rows_out;
-        self.rows_filtered += other.rows_filtered;
-        self.rows_late += other.rows_late;
-        self.rows_dead += other.rows_dead;
-        self.rows_written += other.rows_written;
-        self.records_control += other.records_control;
-    }
-}
+use crate::counts::{Counts, Spent};
+use crate::job::Prepared;
 
 /// What a transform did with the rows that it saw: each transform sees every row that is neither broken nor late.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -227,7 +197,7 @@ fn rss_bytes_max() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::Seen;
+    use crate::counts::Seen;
 
     #[test]
     fn adds_up_and_shows_latency() {

@@ -13,8 +13,9 @@ use lakemill_model::{
     Transform, Watermarks,
 };
 
+use crate::counts::{Seen, Spent};
 use crate::error::PipelineError;
-use crate::job::{Job, Prepared, Seen, Spent};
+use crate::job::{Job, Prepared};
 use crate::letters::{self, Letter, LetterStage};
 use crate::outputs::OutputPlan;
 use crate::project::project;
