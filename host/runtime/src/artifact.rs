@@ -65,15 +65,6 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// The error of bytes that end or turn wrong somewhere.
-pub(crate) fn broken(wrong: wasmparser::BinaryReaderError) -> TransformError {
-    TransformError::Refused(format!(
-        "broken WebAssembly at byte {}: {}; is the file whole?",
-        wrong.offset(),
-        wrong.message()
-    ))
-}
-
 fn what_else(bytes: &[u8]) -> String {
     let text = std::str::from_utf8(&bytes[..bytes.len().min(4096)]);
     let begins = |with: &[&str]| {

@@ -10,8 +10,7 @@ use wasmparser::{Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-use crate::artifact::broken;
-use crate::scan::Interfaces;
+use crate::scan::{Interfaces, broken};
 
 /// The contract, version 0.1.0.
 pub(crate) const CONTRACT: &str = include_str!("../../../wit/types.wit");

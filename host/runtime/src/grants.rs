@@ -3,7 +3,7 @@
 use lakemill_model::TransformError;
 
 use crate::bindings::PACKAGE;
-use crate::scan::Interfaces;
+use crate::scan::{Interfaces, ours};
 
 /// What a pipeline file may let a component import, beside its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,13 +46,6 @@ pub(crate) fn import(name: &str) -> Import {
         }
         None => Import::Unknown,
     }
-}
-
-/// The interface of our package, version 0.1, that a whole name means, and the patch version.
-pub(crate) fn ours(name: &str) -> Option<(&str, u32)> {
-    let (interface, version) = name.strip_prefix(PACKAGE)?.strip_prefix('/')?.split_once('@')?;
-    let patch = version.strip_prefix("0.1.").filter(|patch| patch.bytes().all(|b| b.is_ascii_digit()))?;
-    Some((interface, patch.parse().ok()?))
 }
 
 /// Refuses what is not granted or not there, and what does not export a transform.

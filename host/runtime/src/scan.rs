@@ -7,8 +7,7 @@
 use lakemill_model::TransformError;
 use wasmparser::{ComponentExternalKind, Encoding, Instance, Parser, Payload};
 
-use crate::artifact::broken;
-use crate::grants::ours;
+use crate::bindings::PACKAGE;
 use crate::limits::{bytes as show, limit};
 use crate::meter::{SHAPE, table_limit};
 
@@ -239,6 +238,22 @@ fn function(body: &wasmparser::FunctionBody<'_>) -> Result<(), TransformError> {
         ));
     }
     Ok(())
+}
+
+/// The interface of our package, version 0.1, that a whole name means, and the patch version.
+pub(crate) fn ours(name: &str) -> Option<(&str, u32)> {
+    let (interface, version) = name.strip_prefix(PACKAGE)?.strip_prefix('/')?.split_once('@')?;
+    let patch = version.strip_prefix("0.1.").filter(|patch| patch.bytes().all(|b| b.is_ascii_digit()))?;
+    Some((interface, patch.parse().ok()?))
+}
+
+/// The error of bytes that end or turn wrong somewhere.
+pub(crate) fn broken(wrong: wasmparser::BinaryReaderError) -> TransformError {
+    TransformError::Refused(format!(
+        "broken WebAssembly at byte {}: {}; is the file whole?",
+        wrong.offset(),
+        wrong.message()
+    ))
 }
 
 #[cfg(test)]
