@@ -54,7 +54,8 @@ wanted() {
 }
 
 echo "== build ($(date +%T))"
-"${cargo[@]}" build --release --workspace
+# Builds the plain command, too.
+scripts/failpoints.sh
 make --no-print-directory guests
 scripts/build-guest.sh tests/guests/* --out target/guests
 "${cargo[@]}" test --release --workspace --no-run

@@ -3,6 +3,7 @@
 mod bad_input;
 mod commands;
 mod config;
+mod crash;
 mod demo;
 mod documents;
 mod files;

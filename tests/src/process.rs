@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -83,7 +84,19 @@ impl Lakemill {
         arguments: impl IntoIterator<Item = S>,
         setting: impl FnOnce(&mut Command),
     ) -> Result<Self> {
-        let mut command = Command::new(places::lakemill()?);
+        Self::start_program(&places::lakemill()?, arguments, setting)
+    }
+
+    /// Starts another build of the command.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn start_program<S: AsRef<OsStr>>(
+        program: &Path,
+        arguments: impl IntoIterator<Item = S>,
+        setting: impl FnOnce(&mut Command),
+    ) -> Result<Self> {
+        let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         setting(&mut command);
         let mut child = command.spawn().context("start lakemill")?;

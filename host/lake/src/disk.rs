@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use lakemill_failpoint::{Point, reach};
 use lakemill_model::SinkError;
 
 /// A failed step, before anybody knows for which sink.
@@ -100,7 +101,9 @@ impl Disk {
         let path = dir.join(name);
         let hidden = dir.join(format!(".{name}.{}.tmp", uuid::Uuid::new_v4().simple()));
         self.write_new(&hidden, bytes)?;
+        reach(Point::EntryWritten);
         let linked = fs::hard_link(&hidden, &path);
+        reach(Point::EntryVisible);
         // Should this fail, or we die before it, then a file stays that no reader looks at.
         let removed = fs::remove_file(&hidden);
         match linked {
@@ -109,6 +112,7 @@ impl Disk {
         }
         removed.doing("remove", &hidden)?;
         self.sync_dir(dir)?;
+        reach(Point::EntryDurable);
         Ok(Published::Created)
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
+use lakemill_failpoint::{Point, reach};
 use lakemill_model::{
     CheckpointId, Commit, CommitOutcome, Epochs, OffsetRange, PositionDelta, Positions, Sink, SinkError, SinkPositions,
     Staged,
@@ -80,7 +81,7 @@ impl<'a> Committer<'a> {
         for sink in 0..self.sinks.len() {
             // What a sink holds beyond the step stays held, and `done` is true in every sink.
             match self.commit_sink(sink, Vec::new(), CheckpointId(0), &step, step.starts()) {
-                Ok(_) => {}
+                Ok(_) => reach(Point::SinkClaimed),
                 Err(SinkError::Fenced { .. }) => return Ok(Claimed::LookAgain),
                 Err(error) => return Err(error),
             }
@@ -101,10 +102,12 @@ impl<'a> Committer<'a> {
         for (sink, staged) in by_sink.into_iter().enumerate() {
             if !staged.is_empty() {
                 self.commit_sink(sink, staged, plan.checkpoint, &plan.delta, plan.delta.starts())?;
+                reach(Point::SinkCommitted);
                 commits += 1;
             }
         }
         let last = self.commit_sink(self.anchor, anchor, plan.checkpoint, &plan.delta, plan.delta.ends())?;
+        reach(Point::AnchorCommitted);
         commits += u64::from(last != CommitOutcome::Deferred);
         let commit_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.progress.committed(&prepared, commits, commit_us, now_us() / 1000);

@@ -8,6 +8,7 @@ use std::time::Instant;
 use arrow_select::concat::concat_batches;
 use crossbeam_channel::{Receiver, Sender};
 use lakemill_decode::{Decoded, Decoder};
+use lakemill_failpoint::{Point, reach};
 use lakemill_model::{
     Answer, BatchClock, ChangeBatch, NextOffset, OutputRows, Positions, RawBatch, RowSchema, Stage, TopicPartition,
     Transform, Watermarks,
@@ -107,6 +108,7 @@ impl Workshop {
         }
         bench.stage_letters();
         let staged = bench.stage()?;
+        reach(Point::BatchStaged);
         Ok(bench.prepared(staged))
     }
 

@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use lakemill_failpoint::{Point, reach};
 use lakemill_model::{CheckpointId, PositionDelta, Positions};
 use serde::{Deserialize, Serialize};
 
@@ -208,9 +209,14 @@ impl Journal {
         let line = frame(&to_json(record));
         self.file.write_all(line.as_bytes()).map_err(io_error("write", &self.path))?;
         match durable {
-            Durable::Yes => self.file.sync_data().map_err(io_error("sync", &self.path)),
-            Durable::No => Ok(()),
+            Durable::Yes => {
+                reach(Point::PlanWritten);
+                self.file.sync_data().map_err(io_error("sync", &self.path))?;
+                reach(Point::PlanDurable);
+            }
+            Durable::No => reach(Point::PlanForgotten),
         }
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use lakemill_failpoint::{Point, reach};
 use lakemill_model::{Field, RowSchema};
 use serde::{Deserialize, Serialize};
 
@@ -97,8 +98,11 @@ impl SchemaBook {
         let text = serde_json::to_vec_pretty(pages).expect("fields are plain data");
         let mut file = File::create(&temporary).map_err(io_error("create", &temporary))?;
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(io_error("write", &temporary))?;
+        reach(Point::SchemasWritten);
         fs::rename(&temporary, &path).map_err(io_error("rename", &temporary))?;
-        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(io_error("sync", &self.folder))
+        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(io_error("sync", &self.folder))?;
+        reach(Point::SchemasDurable);
+        Ok(())
     }
 }
 

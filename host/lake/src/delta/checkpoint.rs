@@ -14,6 +14,7 @@ use delta_kernel::Engine;
 use delta_kernel::checkpoint::LastCheckpointHintStats;
 use delta_kernel::engine::arrow_data::ArrowEngineData;
 use delta_kernel::snapshot::SnapshotRef;
+use lakemill_failpoint::{Point, reach};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
@@ -46,7 +47,10 @@ pub(crate) fn write(
         let done = write_checked(&hidden, snapshot, engine, &transactions, &prefix);
         let adopted = done.and_then(|finish| {
             log.adopt(&hidden, &name)?;
-            finish(engine)
+            reach(Point::CheckpointVisible);
+            finish(engine)?;
+            reach(Point::CheckpointDurable);
+            Ok(())
         });
         if adopted.is_err() {
             drop(std::fs::remove_file(&hidden));
