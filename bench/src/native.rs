@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
@@ -15,8 +14,8 @@ use lakemill_model::{
     Answer, Cells, ChangeBatch, DataType, Description, Emission, EnvelopeColumn, Field, Image, ImageData, Op,
     OutputColumn, OutputSpec, Reads, Rejection, RowSource, Transform, TransformError,
 };
-use lakemill_pipeline::assemble::{self, Options};
 use lakemill_pipeline::spec::SpecFile;
+use lakemill_pipeline::{Control, Options, Pipeline};
 
 /// A pipeline file that names `clean`.
 #[derive(clap::Args)]
@@ -28,9 +27,8 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let file = SpecFile::read(&args.file)?;
     let options = Options { until_caught_up: true, ..Options::default() };
-    let assembly = assemble::with_transforms(&file, &options, vec![Arc::new(Native::new()?)])?;
-    let progress = assembly.progress();
-    let summary = assembly.run(&progress, &AtomicBool::new(false))?;
+    let pipeline = Pipeline::with_transforms(file, options, vec![Arc::new(Native::new()?)])?;
+    let summary = pipeline.run(&pipeline.progress(), &Control::new())?;
     println!("{}", serde_json::to_string(&summary)?);
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Components that misbehave (tests/guests/hostile): the pipeline stops at its last commit with an error that names
-//! component and cause, and goes on from there when the component has been mended.
+//! Components that misbehave (tests/guests/hostile): the rows that they fail on are dead letters with cause, code and place, their
+//! neighbours live; over the error budget nothing of the batch is committed.
 
 use anyhow::{Context, Result, ensure};
 use lakemill_tests::orders::{self, Event, Mix, Orders};
@@ -32,19 +32,34 @@ fn expect_numbers(pipeline: &Pipeline, end: i64) -> Result<()> {
     Ok(())
 }
 
-/// Misbehaves in the second of three batches.
-fn stops_in_the_second_batch(mode: &str, words: &[&str]) -> Result<()> {
-    let mut pipeline = pipeline(mode)?;
-    pipeline.spec["transforms"][0]["config"]["at"] = json!(150);
-    let stopped = pipeline.run()?;
-    let all = [&["component hostile", "batch 2", "100..200"], words].concat();
-    stopped.expect(1, &all).with_context(|| format!("mode {mode}"))?;
-    expect_numbers(&pipeline, 100).with_context(|| format!("mode {mode}: the last commit"))?;
-    ensure!(!pipeline.path("_dead").join("_delta_log").exists() || pipeline.table("_dead")?.rows.is_empty(), "{mode}");
+/// Fails on the rows from 290 on, in the last of three batches: they are dead letters that say why, and nothing else is.
+fn dies_alone(mode: &str, words: &[&str]) -> Result<()> {
+    dies_from(290, mode, words)
+}
 
-    pipeline.spec["transforms"][0]["config"] = json!({});
-    pipeline.run()?.expect(0, &[]).with_context(|| format!("mode {mode}, mended"))?;
-    expect_numbers(&pipeline, ROWS as i64).with_context(|| format!("mode {mode}, mended"))
+fn dies_from(first: i64, mode: &str, words: &[&str]) -> Result<()> {
+    let mut pipeline = pipeline(mode)?;
+    pipeline.spec["transforms"][0]["config"]["at"] = json!(first);
+    let finished = pipeline.run()?;
+    let of = || format!("mode {mode}");
+    let report = finished.report().with_context(of)?;
+    let dead = ROWS as i64 - first;
+    ensure!(report["rows_out"] == first && report["rows_dead"] == dead, "{mode}: {report}");
+    ensure!(report["traps"] == 1, "{mode}: {report}");
+    expect_numbers(&pipeline, first).with_context(of)?;
+    let letters = pipeline.table("_dead")?;
+    let mut offsets: Vec<i64> = letters.column("offset")?.into_iter().filter_map(serde_json::Value::as_i64).collect();
+    offsets.sort_unstable();
+    ensure!(offsets.iter().copied().eq(first..ROWS as i64), "{mode}: {offsets:?}");
+    let digest = report["digests"][0].clone();
+    for letter in &letters.rows {
+        ensure!(letter["digest"] == digest && letter["stage"] == "transform", "{mode}: {letter:?}");
+        let said = format!("{} {}", letter["reason"], letter["backtrace"]);
+        for word in words {
+            ensure!(said.contains(word), "{mode}: no `{word}` in {said}");
+        }
+    }
+    Ok(())
 }
 
 #[test]
@@ -56,52 +71,86 @@ fn well_behaved_it_writes_every_row() -> Result<()> {
 
 #[test]
 fn traps() -> Result<()> {
-    stops_in_the_second_batch("trap", &["trap"])?;
-    stops_in_the_second_batch("panic", &["trap"])?;
-    stops_in_the_second_batch("stack", &["stack"])?;
-    stops_in_the_second_batch("undeclared", &["customer_id"])
+    dies_alone("trap", &["trap"])?;
+    dies_alone("panic", &["trap"])?;
+    dies_alone("stack", &["stack"])?;
+    dies_alone("undeclared", &["customer_id"])
 }
 
 #[test]
 fn loops_for_ever() -> Result<()> {
-    stops_in_the_second_batch("loop", &["batch_ms_max", "500"])
+    // One row: each half of a batch that has it takes its 500 ms.
+    dies_from(299, "loop", &["batch_ms_max", "500"])
 }
 
 #[test]
 fn eats_memory() -> Result<()> {
-    stops_in_the_second_batch("eat", &["memory", "32"])
+    dies_alone("eat", &["memory", "32"])
 }
 
 #[test]
 fn gives_up() -> Result<()> {
-    stops_in_the_second_batch("error", &["I do not like these rows"])
+    dies_alone("error", &["I do not like these rows"])
 }
 
 #[test]
 fn answers_with_rows_that_are_not_there() -> Result<()> {
-    stops_in_the_second_batch("no_such_row", &["row"])?;
-    stops_in_the_second_batch("no_such_output", &["output", "7"])?;
-    stops_in_the_second_batch("reject_nothing", &["row"])?;
-    stops_in_the_second_batch("both", &["row"])
+    dies_alone("no_such_row", &["row"])?;
+    dies_alone("no_such_output", &["output", "7"])?;
+    dies_alone("reject_nothing", &["row"])?;
+    dies_alone("both", &["row"])
 }
 
 #[test]
 fn answers_with_columns_that_do_not_fit() -> Result<()> {
-    stops_in_the_second_batch("short_column", &["number"])?;
-    stops_in_the_second_batch("missing_column", &["column"])?;
-    stops_in_the_second_batch("wrong_type", &["number"])?;
-    stops_in_the_second_batch("null", &["number", "null"])?;
-    stops_in_the_second_batch("short_validity", &["text"])?;
-    stops_in_the_second_batch("unknown_op", &["op"])?;
-    stops_in_the_second_batch("short_ops", &["op"])
+    dies_alone("short_column", &["number"])?;
+    dies_alone("missing_column", &["column"])?;
+    dies_alone("wrong_type", &["number"])?;
+    dies_alone("null", &["number", "null"])?;
+    dies_alone("short_validity", &["text"])?;
+    dies_alone("unknown_op", &["op"])?;
+    dies_alone("short_ops", &["op"])
 }
 
 #[test]
 fn answers_with_texts_that_are_none() -> Result<()> {
-    stops_in_the_second_batch("not_utf8", &["text", "UTF-8"])?;
-    stops_in_the_second_batch("split_character", &["text", "UTF-8"])?;
-    stops_in_the_second_batch("falling_offsets", &["text", "offset"])?;
-    stops_in_the_second_batch("far_offsets", &["text", "offset"])
+    dies_alone("not_utf8", &["text", "UTF-8"])?;
+    dies_alone("falling_offsets", &["text", "offset"])?;
+    dies_alone("far_offsets", &["text", "offset"])
+}
+
+#[test]
+fn a_backtrace_names_the_functions() -> Result<()> {
+    dies_alone("panic", &["trap", "hostile.wasm!", "transform"])
+}
+
+/// Each row alone goes well: nobody is to blame.
+#[test]
+fn fails_on_many_rows_and_on_none_alone() -> Result<()> {
+    let mut pipeline = pipeline("split_character")?;
+    pipeline.spec["transforms"][0]["config"]["at"] = json!(290);
+    let report = pipeline.run()?.report()?;
+    ensure!(report["rows_dead"] == 0 && report["traps"] == 1, "{report}");
+    expect_numbers(&pipeline, ROWS as i64)
+}
+
+/// Every row fails: over the budget, so that nothing of the batch is committed. Mended, it goes on from there.
+#[test]
+fn stops_over_the_error_budget() -> Result<()> {
+    let mut pipeline = pipeline("trap")?;
+    pipeline.spec["transforms"][0]["config"]["at"] = json!(150);
+    pipeline.spec["error_budget"] = json!({ "share_max": 0.02 });
+    for again in 0..2 {
+        let stopped = pipeline.run()?;
+        stopped.expect(1, &["batch 2", "100..200", "error budget", "trap"]).with_context(|| format!("run {again}"))?;
+        expect_numbers(&pipeline, 100).context("the last commit")?;
+        let dead = pipeline.path("_dead");
+        ensure!(!dead.join("_delta_log").exists() || pipeline.table("_dead")?.rows.is_empty(), "letters");
+    }
+    // Other settings are other code: the batch that was over the budget is made anew.
+    pipeline.spec["transforms"][0]["config"] = json!({});
+    pipeline.run()?.expect(0, &[]).context("mended")?;
+    expect_numbers(&pipeline, ROWS as i64).context("mended")
 }
 
 #[test]

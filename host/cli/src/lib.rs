@@ -6,6 +6,7 @@ pub mod exit;
 pub mod logging;
 pub mod memory;
 pub mod orders;
+pub mod reload;
 pub mod watch;
 
 use clap::{Parser, Subcommand};

@@ -1,17 +1,17 @@
 //! Watches a run: a line that moves on a terminal, a log line now and then elsewhere; and the signals that end it.
 
 use std::io::IsTerminal;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use lakemill_pipeline::{Assembly, PipelineError, Progress, Summary};
+use lakemill_pipeline::{Control, Pipeline, PipelineError, Progress, Summary};
 
 use crate::exit::Failure;
 
-/// Set by the first SIGINT or SIGTERM; the run ends with its planned batches committed. A second signal ends the process.
-pub static STOP: AtomicBool = AtomicBool::new(false);
+/// The first SIGINT or SIGTERM stops through it; the run ends with its planned batches committed. A second signal ends the
+/// process.
+pub static CONTROL: Control = Control::new();
 
 /// How often the moving line moves.
 const TICK: Duration = Duration::from_millis(250);
@@ -22,29 +22,21 @@ const TICKS_PER_LOG_LINE: u32 = 40;
 /// Lets SIGINT and SIGTERM end a run; once per process.
 pub fn catch_signals() {
     let caught = ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) {
+        if CONTROL.is_stopped() {
             std::process::exit(130);
         }
+        CONTROL.stop();
     });
     if let Err(error) = caught {
         tracing::warn!(%error, "signals are not caught: the pipeline ends without finishing its batches");
     }
 }
 
-/// Runs an assembled pipeline while showing where it is.
+/// Runs a pipeline while showing where it is.
 ///
 /// # Errors
 /// What stopped it, with what was done before.
-pub fn watched(assembly: Assembly, quiet: bool) -> Result<Summary, Failure> {
-    let progress = assembly.progress();
-    watched_with(assembly, &progress, quiet)
-}
-
-/// Like [`watched`], with a progress that the caller looks at, too.
-///
-/// # Errors
-/// What stopped it, with what was done before.
-pub fn watched_with(assembly: Assembly, progress: &Progress, quiet: bool) -> Result<Summary, Failure> {
+pub fn watched(pipeline: &Pipeline, progress: &Progress, quiet: bool) -> Result<Summary, Failure> {
     let result = std::thread::scope(|scope| {
         let (ended, ending) = channel::<()>();
         let shown = progress;
@@ -59,7 +51,7 @@ pub fn watched_with(assembly: Assembly, progress: &Progress, quiet: bool) -> Res
                 show.bar.finish_and_clear();
             });
         }
-        let result = assembly.run(progress, &STOP);
+        let result = pipeline.run(progress, &CONTROL);
         drop(ended);
         result
     });

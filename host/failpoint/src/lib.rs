@@ -10,6 +10,10 @@ pub enum Point {
     SchemasWritten,
     /// The inferred columns have been written down.
     SchemasDurable,
+    /// A component is in the store under a name that nobody asks for.
+    ComponentWritten,
+    /// A component is in the store; no plan names it.
+    ComponentDurable,
     /// A plan is in the journal, and perhaps not on the disk.
     PlanWritten,
     /// A plan is on the disk; its batch has not left the reader.
@@ -38,9 +42,11 @@ pub enum Point {
 
 impl Point {
     /// Every one, in the order of a batch's life.
-    pub const ALL: [Point; 14] = [
+    pub const ALL: [Point; 16] = [
         Point::SchemasWritten,
         Point::SchemasDurable,
+        Point::ComponentWritten,
+        Point::ComponentDurable,
         Point::PlanWritten,
         Point::PlanDurable,
         Point::BatchStaged,
@@ -60,6 +66,8 @@ impl Point {
         match self {
             Point::SchemasWritten => "schemas-written",
             Point::SchemasDurable => "schemas-durable",
+            Point::ComponentWritten => "component-written",
+            Point::ComponentDurable => "component-durable",
             Point::PlanWritten => "plan-written",
             Point::PlanDurable => "plan-durable",
             Point::BatchStaged => "batch-staged",

@@ -191,6 +191,16 @@ impl Target {
 }
 
 impl Stage for Target {
+    fn fits(&self, schema: &Arc<TableSchema>) -> Result<(), SinkError> {
+        let shape = self.known().shape.clone();
+        match shape {
+            Some(shape) => self.fit_to(&shape, schema).map(drop),
+            None => Shape::of_new_table(schema, &self.options.partition_columns)
+                .map(drop)
+                .map_err(|reason| self.misfit(reason)),
+        }
+    }
+
     fn stage(&self, checkpoint: CheckpointId, rows: OutputRows) -> Result<Staged, SinkError> {
         let fit = self.fit(&rows.schema)?;
         let columns = fit.data_columns(&rows.batch).map_err(|reason| self.misfit(reason))?;

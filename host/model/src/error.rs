@@ -7,8 +7,10 @@ use crate::{NextOffset, TopicPartition};
 /// What the pipeline does about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// Somebody outside is not there right now: try again.
+    /// Somebody or something outside fails right now: try again, if it ever worked.
     Retry,
+    /// Too many rows are dead: keep the place and wait for a command or other code.
+    Park,
     /// A person must change something: stop at the last commit. Exit code 2.
     HaltInvalid,
     /// What the pipeline needs is not to be had: stop at the last commit. Exit code 3.
@@ -96,18 +98,22 @@ pub enum TransformError {
     #[error("{0}")]
     Refused(String),
     /// It stopped itself: a trap, with the guest's backtrace if it has names.
-    #[error("the component trapped: {trap}")]
+    #[error("the component trapped: {trap}{}", below(backtrace))]
     Trap {
-        /// wasmtime's words and the guest's backtrace.
+        /// wasmtime's words.
         trap: String,
+        /// Where the guest was, if it has names.
+        backtrace: Option<String>,
     },
     /// It ran over a limit.
-    #[error("the component went over its limit of {limit}: {hint}")]
+    #[error("the component went over its limit of {limit}: {hint}{}", below(backtrace))]
     Limit {
         /// Which, with its value and unit.
         limit: String,
         /// What its author can do.
         hint: String,
+        /// Where the guest was, if it has names.
+        backtrace: Option<String>,
     },
     /// It said so.
     #[error("the component gave up on the batch: {0}")]
@@ -117,7 +123,29 @@ pub enum TransformError {
     Answer(String),
 }
 
+/// A backtrace under an error's first line.
+fn below(backtrace: &Option<String>) -> String {
+    backtrace.as_ref().map(|lines| format!("\n{lines}")).unwrap_or_default()
+}
+
 impl TransformError {
+    /// Where the guest was when it failed.
+    pub fn backtrace(&self) -> Option<&str> {
+        match self {
+            TransformError::Trap { backtrace, .. } | TransformError::Limit { backtrace, .. } => backtrace.as_deref(),
+            TransformError::Refused(_) | TransformError::Guest(_) | TransformError::Answer(_) => None,
+        }
+    }
+
+    /// The error without the backtrace.
+    pub fn reason(&self) -> String {
+        let all = self.to_string();
+        match self.backtrace() {
+            Some(lines) => all[..all.len() - lines.len()].trim_end().to_owned(),
+            None => all,
+        }
+    }
+
     /// What the pipeline does about it.
     pub fn disposition(&self) -> Disposition {
         match self {
@@ -125,7 +153,7 @@ impl TransformError {
             TransformError::Trap { .. }
             | TransformError::Limit { .. }
             | TransformError::Guest(_)
-            | TransformError::Answer(_) => Disposition::Halt,
+            | TransformError::Answer(_) => Disposition::Retry,
         }
     }
 }
@@ -183,7 +211,8 @@ impl SinkError {
     pub fn disposition(&self) -> Disposition {
         match self {
             SinkError::Schema { .. } | SinkError::Unsupported { .. } => Disposition::HaltInvalid,
-            SinkError::Fenced { .. } | SinkError::Storage { .. } => Disposition::Halt,
+            SinkError::Storage { .. } => Disposition::Retry,
+            SinkError::Fenced { .. } => Disposition::Halt,
         }
     }
 }

@@ -56,6 +56,12 @@ pub struct StagedFile {
 
 /// The part of a sink that workers use, several at a time: encode, write files, change nothing that is visible.
 pub trait Stage: Send + Sync {
+    /// Whether rows with these columns could be staged; asked before new code takes over.
+    ///
+    /// # Errors
+    /// [`SinkError::Schema`] if they do not fit the table.
+    fn fits(&self, schema: &Arc<TableSchema>) -> Result<(), SinkError>;
+
     /// Prepares rows for the commit of `checkpoint`. Called at most once per batch and output schema; never with no rows.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The committer: takes batches in order and alone decides the order of visible steps. See ARCHITECTURE.md, "Exactly once".
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -9,20 +9,24 @@ use lakemill_model::{
     CheckpointId, Commit, CommitOutcome, Epochs, OffsetRange, PositionDelta, Positions, Sink, SinkError, SinkPositions,
     Staged,
 };
-use lakemill_state::Plan;
+use lakemill_state::{Journal, Plan};
 
-use crate::error::PipelineError;
+use crate::budget::{Allowance, Spending};
+use crate::counts::Counts;
+use crate::error::{OverBudget, PipelineError};
 use crate::job::{Claimed, Prepared, Report, Step};
 use crate::progress::Progress;
-use crate::reader::now_us;
+use crate::reader::{now_us, ranges};
 
 pub(crate) struct Committer<'a> {
     pub sinks: Vec<Box<dyn Sink>>,
     /// The sink that commits last, and always: its `done` says that a batch is everywhere.
     pub anchor: usize,
-    pub digests: Vec<String>,
     pub reports: Sender<Report>,
     pub progress: &'a Progress,
+    pub journal: &'a Mutex<Journal>,
+    pub budget: Allowance,
+    spending: Spending,
     /// By sink: what it holds. A commit never sets a position back.
     held: Vec<Positions>,
     epochs: Epochs,
@@ -32,12 +36,14 @@ impl<'a> Committer<'a> {
     pub fn new(
         sinks: Vec<Box<dyn Sink>>,
         anchor: usize,
-        digests: Vec<String>,
         reports: Sender<Report>,
         progress: &'a Progress,
+        journal: &'a Mutex<Journal>,
+        budget: Allowance,
     ) -> Self {
         let held = vec![Positions::new(); sinks.len()];
-        Self { sinks, anchor, digests, reports, progress, held, epochs: Epochs::default() }
+        let (spending, epochs) = Default::default();
+        Self { sinks, anchor, reports, progress, journal, budget, spending, held, epochs }
     }
 
     /// Works until the reader says that there is nothing more, or something fails.
@@ -45,8 +51,12 @@ impl<'a> Committer<'a> {
         loop {
             match steps.recv().map_err(|_| PipelineError::Lost("reader"))? {
                 Step::Batch { plan, prepared } => {
-                    let prepared = prepared.recv().map_err(|_| PipelineError::Lost("worker"))??;
-                    if self.commit(&plan, prepared)? {
+                    let prepared = prepared.recv().map_err(|_| PipelineError::Lost("worker"))?;
+                    let prepared = prepared.and_then(|prepared| self.affordable(&plan, prepared));
+                    if let Err(PipelineError::OverBudget(_)) = &prepared {
+                        self.journal.lock().unwrap_or_else(PoisonError::into_inner).refuse(plan.checkpoint)?;
+                    }
+                    if self.commit(&plan, prepared?)? {
                         // A reader that is gone has said why, in `steps`.
                         drop(self.reports.send(Report::Committed(plan)));
                     }
@@ -55,8 +65,8 @@ impl<'a> Committer<'a> {
                     let seen = self.look()?;
                     drop(reply.send(seen));
                 }
-                Step::Claim { positions, epochs, reply } => {
-                    let claimed = self.claim(&positions, epochs)?;
+                Step::Claim { positions, epochs, digests, reply } => {
+                    let claimed = self.claim(&positions, epochs, digests)?;
                     drop(reply.send(claimed));
                 }
                 Step::Drain { reply } => drop(reply.send(())),
@@ -72,15 +82,31 @@ impl<'a> Committer<'a> {
         Ok(seen)
     }
 
-    fn claim(&mut self, positions: &Positions, epochs: Epochs) -> Result<Claimed, SinkError> {
+    /// Passes on what the error budget allows.
+    fn affordable(&mut self, plan: &Plan, prepared: Prepared) -> Result<Prepared, PipelineError> {
+        let Counts { rows_in, rows_dead, .. } = prepared.counts;
+        let over = self.budget.budget.spend(&mut self.spending, rows_in, rows_dead, now_us());
+        match over.filter(|_| !self.budget.forgives(plan.checkpoint)) {
+            None => Ok(prepared),
+            Some(over) => Err(PipelineError::OverBudget(Box::new(OverBudget {
+                checkpoint: plan.checkpoint,
+                ranges: ranges(&plan.delta),
+                over: over.to_string(),
+                example: prepared.example,
+            }))),
+        }
+    }
+
+    fn claim(&mut self, positions: &Positions, epochs: Epochs, digests: Vec<String>) -> Result<Claimed, SinkError> {
         let step: PositionDelta =
             positions.iter().map(|(tp, at)| (tp.clone(), OffsetRange { start: at, end: at })).collect();
         for (tp, epoch) in epochs.iter() {
             self.epochs.set(tp.clone(), epoch);
         }
+        let batch = Batch { checkpoint: CheckpointId(0), digests };
         for sink in 0..self.sinks.len() {
             // What a sink holds beyond the step stays held, and `done` is true in every sink.
-            match self.commit_sink(sink, Vec::new(), CheckpointId(0), &step, step.starts()) {
+            match self.commit_sink(sink, Vec::new(), &batch, &step, step.starts()) {
                 Ok(_) => reach(Point::SinkClaimed),
                 Err(SinkError::Fenced { .. }) => return Ok(Claimed::LookAgain),
                 Err(error) => return Err(error),
@@ -97,16 +123,17 @@ impl<'a> Committer<'a> {
         for (sink, staged) in std::mem::take(&mut prepared.staged) {
             by_sink[sink].push(staged);
         }
+        let batch = Batch { checkpoint: plan.checkpoint, digests: plan.digests() };
         let mut commits = 0;
         let anchor = std::mem::take(&mut by_sink[self.anchor]);
         for (sink, staged) in by_sink.into_iter().enumerate() {
             if !staged.is_empty() {
-                self.commit_sink(sink, staged, plan.checkpoint, &plan.delta, plan.delta.starts())?;
+                self.commit_sink(sink, staged, &batch, &plan.delta, plan.delta.starts())?;
                 reach(Point::SinkCommitted);
                 commits += 1;
             }
         }
-        let last = self.commit_sink(self.anchor, anchor, plan.checkpoint, &plan.delta, plan.delta.ends())?;
+        let last = self.commit_sink(self.anchor, anchor, &batch, &plan.delta, plan.delta.ends())?;
         reach(Point::AnchorCommitted);
         commits += u64::from(last != CommitOutcome::Deferred);
         let commit_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -123,17 +150,18 @@ impl<'a> Committer<'a> {
         &mut self,
         sink: usize,
         staged: Vec<Staged>,
-        checkpoint: CheckpointId,
+        batch: &Batch,
         step: &PositionDelta,
         done: Positions,
     ) -> Result<CommitOutcome, SinkError> {
         let delta = never_back(step, &self.held[sink]);
+        let Batch { checkpoint, digests } = batch;
         let commit = Commit {
-            checkpoint,
+            checkpoint: *checkpoint,
             delta: delta.clone(),
             done,
             epochs: self.epochs.clone(),
-            digests: self.digests.clone(),
+            digests: digests.clone(),
         };
         let outcome = self.sinks[sink].commit(staged, &commit)?;
         match outcome {
@@ -146,6 +174,12 @@ impl<'a> Committer<'a> {
         }
         Ok(outcome)
     }
+}
+
+/// What commits call a batch.
+struct Batch {
+    checkpoint: CheckpointId,
+    digests: Vec<String>,
 }
 
 /// A step for a sink that may be ahead of it: where the sink holds more than the step's end, it goes on holding that.

@@ -1,5 +1,7 @@
 //! What stops a pipeline, and who must act.
 
+use std::fmt;
+
 use lakemill_decode::DecoderError;
 use lakemill_model::{CheckpointId, Disposition, SinkError, SourceError, TransformError};
 use lakemill_state::JournalError;
@@ -43,6 +45,9 @@ pub enum PipelineError {
         /// Why.
         source: Box<TransformError>,
     },
+    /// More rows are dead than the pipeline's error budget allows.
+    #[error("{0}")]
+    OverBudget(Box<OverBudget>),
     /// A sink did not take the rows.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -54,6 +59,30 @@ pub enum PipelineError {
     Lost(&'static str),
 }
 
+/// A batch that is over the error budget: nothing of it was committed.
+#[derive(Debug)]
+pub struct OverBudget {
+    /// The batch.
+    pub checkpoint: CheckpointId,
+    /// Its ranges.
+    pub ranges: String,
+    /// By how much.
+    pub over: String,
+    /// Why one of its rows is dead.
+    pub example: Option<String>,
+}
+
+impl fmt::Display for OverBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { checkpoint, ranges, over, example } = self;
+        write!(f, "batch {checkpoint} ({ranges}) is over the error budget: {over}")?;
+        match example {
+            Some(example) => write!(f, "; one of them: {example}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl PipelineError {
     /// What is to be done about it.
     pub fn disposition(&self) -> Disposition {
@@ -62,8 +91,10 @@ impl PipelineError {
             PipelineError::Source(error) => error.disposition(),
             PipelineError::Transform { source, .. } => source.disposition(),
             PipelineError::Sink(error) => error.disposition(),
-            PipelineError::Decode(_) => Disposition::HaltInvalid,
-            PipelineError::Journal(_) | PipelineError::Lost(_) => Disposition::Halt,
+            PipelineError::Decode(_) => Disposition::Retry,
+            PipelineError::OverBudget(_) => Disposition::Park,
+            PipelineError::Journal(error) => error.disposition(),
+            PipelineError::Lost(_) => Disposition::Halt,
         }
     }
 
@@ -73,7 +104,7 @@ impl PipelineError {
         match self.disposition() {
             Disposition::HaltInvalid => 2,
             Disposition::HaltUnreachable => 3,
-            Disposition::Halt | Disposition::Retry => 1,
+            Disposition::Halt | Disposition::Park | Disposition::Retry => 1,
         }
     }
 }

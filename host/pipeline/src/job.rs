@@ -8,6 +8,7 @@ use lakemill_state::Plan;
 
 use crate::counts::{Counts, Seen, Spent};
 use crate::error::PipelineError;
+use crate::version::Lineup;
 
 /// What the committer is to do, in this order.
 pub(crate) enum Step {
@@ -16,7 +17,7 @@ pub(crate) enum Step {
     /// Say how far the sinks are, after everything before.
     Look { reply: Sender<Vec<SinkPositions>> },
     /// Take possession of partitions at these positions under these epochs, in every sink.
-    Claim { positions: Positions, epochs: Epochs, reply: Sender<Claimed> },
+    Claim { positions: Positions, epochs: Epochs, digests: Vec<String>, reply: Sender<Claimed> },
     /// Say when everything before is committed.
     Drain { reply: Sender<()> },
     /// The reader cannot go on: stop after everything before.
@@ -36,7 +37,11 @@ pub(crate) enum Claimed {
 /// A planned batch on its way to a worker.
 pub(crate) struct Job {
     pub plan: Arc<Plan>,
+    /// What the plan names.
+    pub lineup: Arc<Lineup>,
     pub raw: RawBatch,
+    /// Whether a sink may have rows of it, from an earlier run.
+    pub begun: bool,
     /// By sink: rows before these positions are there already.
     pub held: Arc<Vec<Positions>>,
     pub prepared: Sender<Result<Prepared, PipelineError>>,
@@ -54,6 +59,10 @@ pub(crate) struct Prepared {
     pub rows_staged: Vec<(usize, u64)>,
     /// Kafka timestamps in milliseconds since 1970 and how many records have each.
     pub kafka_times_ms: Vec<(i64, u64)>,
+    /// Calls of transforms that failed.
+    pub traps: u64,
+    /// Why one of the dead rows is dead.
+    pub example: Option<String>,
     /// Microseconds that a worker spent on each stage.
     pub spent: Spent,
 }

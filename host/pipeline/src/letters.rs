@@ -33,6 +33,8 @@ pub(crate) struct Letter {
     pub reason: String,
     /// SHA-256 of the component that refused it.
     pub digest: Option<String>,
+    /// Where the component was when it failed on it.
+    pub backtrace: Option<String>,
 }
 
 /// The columns of a dead-letter table.
@@ -48,6 +50,7 @@ pub(crate) fn schema() -> Arc<TableSchema> {
             ("stage", DataType::Text, false),
             ("reason", DataType::Text, false),
             ("digest", DataType::Text, true),
+            ("backtrace", DataType::Text, true),
             ("processed_at", DataType::Timestamp, false),
         ];
         let fields = fields.map(|(name, data_type, nullable)| Field::new(name, data_type, nullable)).to_vec();
@@ -58,8 +61,8 @@ pub(crate) fn schema() -> Arc<TableSchema> {
 
 /// The rows of `letters`, in their order. `now_us` is the batch's clock.
 pub(crate) fn rows(raw: &RawBatch, letters: &[Letter], now_us: i64) -> OutputRows {
-    let (mut topic, mut stage, mut reason, mut digest) =
-        (StringBuilder::new(), StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
+    let (mut topic, mut stage, mut reason) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
+    let (mut digest, mut backtrace) = (StringBuilder::new(), StringBuilder::new());
     let (mut partition, mut offset) = (Int32Builder::new(), Int64Builder::new());
     let (mut key, mut value) = (BinaryBuilder::new(), BinaryBuilder::new());
     let utc = || TimestampMicrosecondBuilder::new().with_timezone("UTC");
@@ -75,6 +78,7 @@ pub(crate) fn rows(raw: &RawBatch, letters: &[Letter], now_us: i64) -> OutputRow
         stage.append_value(letter.stage.name());
         reason.append_value(&letter.reason);
         digest.append_option(letter.digest.as_deref());
+        backtrace.append_option(letter.backtrace.as_deref());
         processed_at.append_value(now_us);
     }
     let columns: Vec<ArrayRef> = vec![
@@ -87,6 +91,7 @@ pub(crate) fn rows(raw: &RawBatch, letters: &[Letter], now_us: i64) -> OutputRow
         Arc::new(stage.finish()),
         Arc::new(reason.finish()),
         Arc::new(digest.finish()),
+        Arc::new(backtrace.finish()),
         Arc::new(processed_at.finish()),
     ];
     let schema = schema();
@@ -109,7 +114,8 @@ mod tests {
             RecordRef { topic: "t", partition: 2, offset: 5, timestamp_ms: Some(7), key: None, value: Some(b"\xff{") };
         raw.push(base);
         raw.push(RecordRef { offset: 6, key: Some(b"k"), value: None, timestamp_ms: None, ..base });
-        let letter = |record, stage| Letter { record, stage, reason: format!("r{record}"), digest: None };
+        let letter =
+            |record, stage| Letter { record, stage, reason: format!("r{record}"), digest: None, backtrace: None };
         let rows = rows(&raw, &[letter(1, LetterStage::Transform), letter(0, LetterStage::Decode)], 9);
         let bytes = |name: &str, row: usize| {
             let column = rows.batch[name].as_binary::<i32>();

@@ -1,29 +1,40 @@
 //! The loop: plan, decode, transform, write, commit, recover.
 //!
-//! [`spec`] reads the pipeline file, [`assemble`] builds what it names, [`run`] runs it. The way of a batch: `reader` (poll,
-//! plan) -> `worker` (decode, watermark, transform, project, stage) -> `committer` (commit in order). `recover` decides
-//! where to go on after a restart.
+//! [`spec`] reads the pipeline file, [`Pipeline`] loads what it names and runs it. The way of a batch: `reader` (poll, plan) ->
+//! `worker` (decode, watermark, transform, project, stage) -> `committer` (commit in order); `run` starts these three.
+//! `recover` decides where to go on after a restart. `version` is the code that batches go through, `loader` loads it, `poison` and
+//! `bisect` find the rows that it fails on.
 
 pub mod assemble;
+pub mod control;
 pub mod error;
+pub mod loader;
+pub mod pipeline;
 pub mod progress;
-pub mod run;
 pub mod spec;
 pub mod trial;
 
+mod bisect;
+mod breaker;
+mod budget;
 mod committer;
 mod counts;
 mod job;
 mod letters;
 mod outputs;
+mod poison;
 mod project;
 mod projection;
 mod reader;
 mod recover;
+mod run;
+mod version;
 mod worker;
 
-pub use assemble::assemble;
+pub use assemble::Options;
+pub use breaker::Circuit;
+pub use control::Control;
 pub use counts::Counts;
-pub use error::PipelineError;
+pub use error::{OverBudget, PipelineError};
+pub use pipeline::{Pipeline, Reloaded};
 pub use progress::{Latency, Progress, SinkCounts, Stages, Summary, TransformCounts};
-pub use run::Assembly;

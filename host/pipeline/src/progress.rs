@@ -6,6 +6,7 @@ use std::time::Instant;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::breaker::Circuit;
 use crate::counts::{Counts, Spent};
 use crate::job::Prepared;
 
@@ -95,6 +96,18 @@ pub struct Summary {
     pub stages: Stages,
     /// SHA-256 of the components, in the order of the pipeline file.
     pub digests: Vec<String>,
+    /// How often other components took over.
+    pub swaps: u64,
+    /// Calls of transforms that failed, not counting those that looked for the rows to blame.
+    pub traps: u64,
+    /// How often the pipeline began again after a fault.
+    pub restarts: u64,
+    /// Whether it runs, waits after a fault, or tries.
+    pub circuit: Circuit,
+    /// Why it is parked, or what the last fault was while it has not committed again.
+    pub trouble: Option<String>,
+    /// Whether it is parked: it keeps its place and waits for a command.
+    pub parked: bool,
 }
 
 /// Shared by the threads of a run and whoever watches it.
@@ -115,9 +128,9 @@ const LATENCY_MS_MAX: u64 = 86_400_000;
 
 impl Progress {
     /// Nothing yet; the clock starts.
-    pub(crate) fn new(pipeline: &str, digests: Vec<String>, transforms: &[&str], sinks: &[&str]) -> Self {
+    pub(crate) fn new(pipeline: &str, digests: Vec<String>, transforms: &[String], sinks: &[&str]) -> Self {
         let latency = Histogram::new_with_bounds(1, LATENCY_MS_MAX, 3).expect("the bounds are constants");
-        let transform = |name: &&str| TransformCounts { name: (*name).into(), ..TransformCounts::default() };
+        let transform = |name: &String| TransformCounts { name: name.clone(), ..TransformCounts::default() };
         let sink = |name: &&str| SinkCounts { name: (*name).into(), rows: 0 };
         let summary = Summary {
             pipeline: pipeline.into(),
@@ -160,6 +173,8 @@ impl Progress {
             summary.sinks[*sink].rows += rows;
         }
         summary.batches += 1;
+        summary.traps += prepared.traps;
+        (summary.circuit, summary.trouble) = (Circuit::Closed, None);
         summary.commits += commits;
         if prepared.counts.rows_written > 0 {
             summary.first_commit_s.get_or_insert(self.started.elapsed().as_secs_f64());
@@ -171,6 +186,35 @@ impl Progress {
         add(&mut summary.stages.project_s, project_us);
         add(&mut summary.stages.stage_s, stage_us);
         add(&mut summary.stages.commit_s, commit_us);
+    }
+
+    /// Batches committed.
+    pub(crate) fn batches(&self) -> u64 {
+        self.lock().summary.batches
+    }
+
+    /// Other components took over.
+    pub(crate) fn swapped(&self, digests: Vec<String>, names: &[String]) {
+        let summary = &mut self.lock().summary;
+        summary.swaps += 1;
+        summary.digests = digests;
+        for (transform, name) in summary.transforms.iter_mut().zip(names) {
+            transform.name.clone_from(name);
+        }
+    }
+
+    /// The pipeline waits after a fault, or tries again.
+    pub(crate) fn restarting(&self, circuit: Circuit, trouble: Option<String>) {
+        let summary = &mut self.lock().summary;
+        summary.restarts += u64::from(circuit == Circuit::HalfOpen);
+        (summary.circuit, summary.trouble) = (circuit, trouble);
+    }
+
+    /// The pipeline waits for a command, or goes on.
+    pub(crate) fn parked(&self, why: Option<String>) {
+        let summary = &mut self.lock().summary;
+        summary.parked = why.is_some();
+        summary.trouble = why;
     }
 
     pub(crate) fn read(&self, poll_us: u64, plan_us: u64, lag: Option<u64>, watermark_us: Option<i64>) {
@@ -201,7 +245,7 @@ mod tests {
 
     #[test]
     fn adds_up_and_shows_latency() {
-        let progress = Progress::new("p", vec![], &["clean"], &["orders", "dead_letters"]);
+        let progress = Progress::new("p", vec![], &["clean".into()], &["orders", "dead_letters"]);
         let counts =
             Counts { rows_in: 4, rows_out: 1, rows_filtered: 1, rows_late: 1, rows_dead: 1, ..Counts::default() };
         let seen = vec![Seen { rows_in: 2, rows_filtered: 1, rows_dead: 0 }];

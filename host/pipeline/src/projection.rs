@@ -1,17 +1,15 @@
 //! What of the input is read by anybody: the rest is not decoded. Pure.
 
-use std::sync::Arc;
-
 use lakemill_decode::{Columns, Projection};
-use lakemill_model::{EnvelopeColumn, Image, OutputColumn, Reads, Transform};
+use lakemill_model::{EnvelopeColumn, Image, OutputColumn, Reads};
 
 use crate::spec::written::Metadata;
-use crate::worker::Destination;
+use crate::version::{BoundTransform, Version};
 
 /// What transforms read, outputs copy and sinks add.
-pub(crate) fn projection(transforms: &[Arc<dyn Transform>], outputs: &[Vec<Destination>]) -> Projection {
+pub(crate) fn projection<'a>(versions: impl IntoIterator<Item = &'a Version>) -> Projection {
     let mut all = Projection::default();
-    for transform in transforms {
+    for BoundTransform { transform, outputs } in versions.into_iter().flat_map(|version| &version.transforms) {
         let description = transform.description();
         for reads in &description.reads {
             match reads {
@@ -26,9 +24,9 @@ pub(crate) fn projection(transforms: &[Arc<dyn Transform>], outputs: &[Vec<Desti
                 OutputColumn::CopiedAll { image, .. } => add(&mut all, *image, None),
             }
         }
+        let mut added = outputs.iter().flat_map(|(_, added)| added);
+        all.positions |= added.any(|column| *column == Metadata::Position);
     }
-    let added = outputs.iter().flatten().flat_map(|(_, added)| added);
-    all.positions |= added.into_iter().any(|column| *column == Metadata::Position);
     all
 }
 

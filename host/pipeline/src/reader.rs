@@ -2,7 +2,7 @@
 //! source and the journal.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -12,10 +12,13 @@ use lakemill_model::{
 };
 use lakemill_state::{Journal, Plan};
 
+use crate::control::Control;
 use crate::error::PipelineError;
 use crate::job::{Claimed, Job, Report, Step};
+use crate::loader::Loader;
 use crate::progress::Progress;
 use crate::recover;
+use crate::version::{Lineup, Switch};
 
 /// How long a poll may keep the reader from its other duties.
 const TICK: Duration = Duration::from_millis(100);
@@ -58,16 +61,21 @@ impl From<Gone> for Stop {
 
 pub(crate) struct Reader<'a> {
     pub source: Box<dyn Source>,
-    pub journal: Journal,
+    pub journal: &'a Mutex<Journal>,
     pub limits: BatchLimits,
     pub start: StartAt,
-    pub digests: Vec<String>,
+    pub loader: &'a Loader,
+    /// What new batches go through.
+    pub lineup: Arc<Lineup>,
+    pub switch: &'a Switch,
     pub steps: Sender<Step>,
     pub jobs: Sender<Job>,
     pub reports: Receiver<Report>,
     /// Batches whose memory may be used again.
     pub emptied: Receiver<RawBatch>,
-    pub stop: &'a AtomicBool,
+    pub control: &'a Control,
+    /// The committer is gone.
+    pub ended: &'a AtomicBool,
     pub progress: &'a Progress,
     /// Workers add the event times that they see; a plan takes the watermark as it is by then.
     pub watermarks: &'a Mutex<Watermarks>,
@@ -105,7 +113,7 @@ impl Reader<'_> {
 
     fn read(&mut self) -> Result<(), Stop> {
         let mut filling = Filling::default();
-        while !self.stop.load(Ordering::Relaxed) {
+        while !self.control.is_stopped() && !self.ended.load(Ordering::Relaxed) {
             while let Ok(report) = self.reports.try_recv() {
                 self.note(report)?;
             }
@@ -159,19 +167,36 @@ impl Reader<'_> {
             emptied.clear();
             filling.raw = emptied;
         }
-        let checkpoint = CheckpointId(self.journal.remembered().last + 1);
+        self.lineup = self.switch.current();
         let watermark_us = self.watermark();
-        let plan = Plan { checkpoint, delta, now_us: now_us(), watermark_us, digests: self.digests.clone() };
         let planned_at = Instant::now();
-        self.journal.plan(plan.clone())?;
+        let mut journal = self.journal();
+        let plan = Plan {
+            checkpoint: CheckpointId(journal.remembered().last + 1),
+            delta,
+            now_us: now_us(),
+            watermark_us,
+            code: self.lineup.main.code.clone(),
+            canary: None,
+            cuts: Vec::new(),
+            refused: false,
+        };
+        journal.plan(plan.clone())?;
+        drop(journal);
         self.progress.read(0, micros(planned_at), self.source.lag(), watermark_us);
-        self.dispatch(plan, raw)
+        let lineup = self.lineup.clone();
+        self.dispatch(plan, lineup, raw)
     }
 
-    fn dispatch(&mut self, plan: Plan, raw: RawBatch) -> Result<(), Stop> {
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn dispatch(&mut self, plan: Plan, lineup: Arc<Lineup>, raw: RawBatch) -> Result<(), Stop> {
         let plan = Arc::new(plan);
         let (prepared_in, prepared) = bounded(1);
-        let job = Job { plan: plan.clone(), raw, held: self.held.clone(), prepared: prepared_in };
+        let begun = recover::begun(&plan, &self.held);
+        let job = Job { plan: plan.clone(), lineup, raw, begun, held: self.held.clone(), prepared: prepared_in };
         // First the place in the order, then the work: the bound of `steps` bounds what is on its way.
         self.steps.send(Step::Batch { plan, prepared }).map_err(|_| Gone)?;
         self.jobs.send(job).map_err(|_| Gone)?;
@@ -186,22 +211,55 @@ impl Reader<'_> {
         let mut watermarks = self.watermarks.lock().unwrap_or_else(PoisonError::into_inner);
         partitions.iter().for_each(|tp| watermarks.assign(tp.clone(), now));
         drop(watermarks);
-        let recover::Replay { plans, void } = recover::replay(&self.journal.remembered().plans, &positions);
+        let remembered = self.journal().remembered().plans.clone();
+        let recover::Replay { plans, void } =
+            recover::replay(&remembered, &positions, &self.held, &self.lineup.main.code);
         for checkpoint in void {
-            self.journal.done(checkpoint)?;
+            self.journal().done(checkpoint)?;
         }
+        let mut lineup = self.lineup.clone();
         for plan in plans {
-            if plan.digests != self.digests {
-                tracing::warn!(checkpoint = %plan.checkpoint, "an unfinished batch is done again with other components than before");
+            if !lineup.fits(&plan) {
+                match self.first_code(&plan)? {
+                    Some(first) => lineup = first,
+                    // Its records, and those of the plans after it, come again in batches of the code that is there.
+                    None => {
+                        self.journal().done(plan.checkpoint)?;
+                        continue;
+                    }
+                }
+            }
+            let begins_here = plan.delta.iter().all(|(tp, range)| positions.get(tp) == Some(range.start));
+            if !begins_here {
+                self.journal().done(plan.checkpoint)?;
+                continue;
             }
             tracing::info!(checkpoint = %plan.checkpoint, ranges = %ranges(&plan.delta), "replay an unfinished batch");
             let mut raw = RawBatch::default();
             self.source.reread(&plan.delta, &mut raw)?;
             positions.advance(&plan.delta);
-            self.dispatch(Plan { digests: self.digests.clone(), ..plan }, raw)?;
+            self.dispatch(plan, lineup.clone(), raw)?;
         }
         self.source.start(&positions)?;
         Ok(())
+    }
+
+    /// The code that a plan was made for, from the store. `None` if it is gone and no sink has a part of the batch, so
+    /// that other code may do it.
+    fn first_code(&self, plan: &Plan) -> Result<Option<Arc<Lineup>>, Stop> {
+        if let Some(version) = self.loader.of_plan(plan)? {
+            tracing::info!(checkpoint = %plan.checkpoint, "an unfinished batch is done with the components that it began with");
+            return Ok(Some(Arc::new(self.loader.lineup(Arc::new(version)))));
+        }
+        let (checkpoint, digests) = (plan.checkpoint, plan.digests().join(", "));
+        if !recover::begun(plan, &self.held) {
+            tracing::warn!(%checkpoint, digests, "the components of an unfinished batch are gone; no sink has a part of it");
+            return Ok(None);
+        }
+        Err(Stop::Failed(PipelineError::Invalid(format!(
+            "batch {checkpoint} is in some sinks and not in others, and the components that made it ({digests}) are not in the \
+             state folder any more: name them in the pipeline file for one run"
+        ))))
     }
 
     /// Finds out where partitions go on and writes our name into every sink; returns where.
@@ -210,11 +268,12 @@ impl Reader<'_> {
             let (reply, answer) = bounded(1);
             self.steps.send(Step::Look { reply }).map_err(|_| Gone)?;
             let sinks = answer.recv().map_err(|_| Gone)?;
-            let mut resume = recover::resume(partitions, &sinks, self.journal.remembered());
+            let mut resume = recover::resume(partitions, &sinks, self.journal().remembered());
             self.resolve_unknown(&mut resume)?;
             let (reply, answer) = bounded(1);
             let (positions, epochs) = (resume.positions.clone(), resume.epochs.clone());
-            self.steps.send(Step::Claim { positions, epochs, reply }).map_err(|_| Gone)?;
+            let digests = self.lineup.main.code.digests.clone();
+            self.steps.send(Step::Claim { positions, epochs, digests, reply }).map_err(|_| Gone)?;
             if let Claimed::Yes(held) = answer.recv().map_err(|_| Gone)? {
                 self.held = Arc::new(held);
                 let positions = resume.positions.iter().map(|(tp, next)| format!("{tp} at {next}")).collect::<Vec<_>>();
@@ -248,7 +307,7 @@ impl Reader<'_> {
             let resolved = start.get(tp).unwrap_or(NextOffset(0));
             start.set(tp.clone(), held.map_or(resolved, |held| held.min(resolved)));
         }
-        self.journal.start(&start)?;
+        self.journal().start(&start)?;
         for (tp, next) in start.iter() {
             resume.positions.set(tp.clone(), next);
         }
@@ -278,10 +337,12 @@ impl Reader<'_> {
         let Report::Committed(plan) = report;
         // Batches commit in order; one that came before the anchor had a table was not reported by itself.
         let done = |other: &CheckpointId| *other <= plan.checkpoint;
-        let upto: Vec<_> = self.journal.remembered().plans.iter().map(|p| p.checkpoint).filter(done).collect();
+        let mut journal = self.journal();
+        let upto: Vec<_> = journal.remembered().plans.iter().map(|p| p.checkpoint).filter(done).collect();
         for checkpoint in upto {
-            self.journal.done(checkpoint)?;
+            journal.done(checkpoint)?;
         }
+        drop(journal);
         self.source.report(&plan.delta.ends());
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Where to go on: from what the sinks and the journal say to a decision. Pure.
 
 use lakemill_model::{CheckpointId, Epoch, Epochs, NextOffset, Positions, SinkPositions, TopicPartition};
-use lakemill_state::{Plan, Remembered};
+use lakemill_state::{Code, Plan, Remembered};
 
 /// Where partitions go on that were just taken.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -50,12 +50,16 @@ pub(crate) struct Replay {
 }
 
 /// Decides which plans are replayed: those whose steps begin exactly where all their partitions stand when
-/// it is their turn.
-pub(crate) fn replay(plans: &[Plan], positions: &Positions) -> Replay {
+/// it is their turn. `held` is what each sink holds.
+///
+/// A plan names the code that it is replayed with. Only if it was over the error budget, the pipeline has other code by
+/// now (`current`), and no sink has a part of it, then its records come again in another batch.
+pub(crate) fn replay(plans: &[Plan], positions: &Positions, held: &[Positions], current: &Code) -> Replay {
     let (mut replay, mut at) = (Replay::default(), positions.clone());
     for plan in plans {
         let begins_here = plan.delta.iter().all(|(tp, range)| at.get(tp) == Some(range.start));
-        if begins_here && !plan.delta.is_empty() {
+        let anew = plan.refused && plan.code != *current && !begun(plan, held);
+        if begins_here && !plan.delta.is_empty() && !anew {
             at.advance(&plan.delta);
             replay.plans.push(plan.clone());
         } else {
@@ -63,6 +67,13 @@ pub(crate) fn replay(plans: &[Plan], positions: &Positions) -> Replay {
         }
     }
     replay
+}
+
+/// Whether some sink may have rows of a plan.
+pub(crate) fn begun(plan: &Plan, held: &[Positions]) -> bool {
+    let has =
+        |held: &Positions| plan.delta.iter().any(|(tp, range)| held.get(tp).is_some_and(|next| next > range.start));
+    held.iter().any(has)
 }
 
 #[cfg(test)]
@@ -86,7 +97,20 @@ mod tests {
     fn plan(id: u64, ranges: &[(i32, i64, i64)]) -> Plan {
         let delta: PositionDelta =
             ranges.iter().map(|&(p, a, b)| (tp(p), OffsetRange { start: NextOffset(a), end: NextOffset(b) })).collect();
-        Plan { checkpoint: CheckpointId(id), delta, now_us: 0, watermark_us: None, digests: vec![] }
+        Plan {
+            checkpoint: CheckpointId(id),
+            delta,
+            now_us: 0,
+            watermark_us: None,
+            code: code("a"),
+            canary: None,
+            cuts: Vec::new(),
+            refused: false,
+        }
+    }
+
+    fn code(digest: &str) -> Code {
+        Code { digests: vec![digest.into()], settings: vec![] }
     }
 
     #[test]
@@ -121,9 +145,21 @@ mod tests {
             plan(3, &[(0, 20, 30)]),
             plan(4, &[(2, 0, 9)]),
         ];
-        let replay = replay(&plans, &at(&[(0, 10), (1, 0)]));
+        let replay = replay(&plans, &at(&[(0, 10), (1, 0)]), &[], &code("b"));
         let ids: Vec<_> = replay.plans.iter().map(|p| p.checkpoint.0).collect();
         assert_eq!(ids, [2, 3]);
         assert_eq!(replay.void, [CheckpointId(1), CheckpointId(4)]);
+    }
+
+    #[test]
+    fn a_refused_plan_is_made_anew_for_other_code_if_nobody_has_a_part_of_it() {
+        let refused = Plan { refused: true, ..plan(1, &[(0, 0, 10)]) };
+        let plans = [refused, plan(2, &[(0, 10, 20)])];
+        let decide = |held: &[(i32, i64)], current: &str| {
+            replay(&plans, &at(&[(0, 0)]), &[Positions::new(), at(held)], &code(current)).plans.len()
+        };
+        assert_eq!(decide(&[(0, 0)], "b"), 0, "the one after it is void, too");
+        assert_eq!(decide(&[(0, 0)], "a"), 2, "the same code does the same again");
+        assert_eq!(decide(&[(0, 3)], "b"), 2, "a sink has a part of it");
     }
 }

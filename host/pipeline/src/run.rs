@@ -1,95 +1,91 @@
-//! Runs an assembled pipeline: starts the reader and the workers, commits on the calling thread.
+//! One run of a pipeline: starts the reader and the workers, commits on the calling thread.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{bounded, unbounded};
-use lakemill_decode::Decoder;
-use lakemill_model::{BatchLimits, Positions, Sink, Source, StartAt, Watermarks};
+use lakemill_model::{BatchLimits, CheckpointId, Positions, Sink, Source, StartAt, Watermarks};
 use lakemill_state::Journal;
 
+use crate::budget::{Allowance, Budget};
 use crate::committer::Committer;
+use crate::control::Control;
 use crate::error::PipelineError;
-use crate::progress::{Progress, Summary};
+use crate::loader::Loader;
+use crate::progress::Progress;
 use crate::reader::Reader;
-use crate::worker::{BoundTransform, Workshop};
+use crate::version::Switch;
+use crate::worker::Workshop;
 
-/// Everything a run needs, built and checked; [`crate::assemble`] makes it from a pipeline file.
-pub struct Assembly {
-    pub(crate) pipeline: String,
-    pub(crate) source: Box<dyn Source>,
-    pub(crate) start: StartAt,
-    pub(crate) limits: BatchLimits,
-    pub(crate) journal: Journal,
-    pub(crate) decoder: Decoder,
-    pub(crate) transforms: Vec<BoundTransform>,
-    pub(crate) sinks: Vec<Box<dyn Sink>>,
+/// Everything one run needs, opened and checked.
+pub(crate) struct Assembly {
+    pub source: Box<dyn Source>,
+    pub start: StartAt,
+    pub limits: BatchLimits,
+    pub journal: Arc<Mutex<Journal>>,
+    pub loader: Arc<Loader>,
+    pub switch: Arc<Switch>,
+    pub sinks: Vec<Box<dyn Sink>>,
     /// Index into `sinks`.
-    pub(crate) anchor: usize,
+    pub anchor: usize,
     /// Index into `sinks`.
-    pub(crate) dead_letters: usize,
+    pub dead_letters: usize,
     /// Index into `sinks`.
-    pub(crate) late: Option<usize>,
-    pub(crate) watermarks: Watermarks,
-    pub(crate) workers: usize,
+    pub late: Option<usize>,
+    pub budget: Budget,
+    pub watermarks: Watermarks,
+    pub workers: usize,
 }
 
 impl Assembly {
-    /// The SHA-256 of its components, in the order of the pipeline file.
-    pub fn digests(&self) -> Vec<String> {
-        self.transforms.iter().map(|bound| bound.transform.digest().to_owned()).collect()
-    }
-
-    /// A fresh progress for [`Assembly::run`].
-    pub fn progress(&self) -> Progress {
-        let transforms: Vec<_> = self.transforms.iter().map(|t| t.transform.description().name.as_str()).collect();
-        let sinks: Vec<_> = self.sinks.iter().map(|sink| sink.name()).collect();
-        Progress::new(&self.pipeline, self.digests(), &transforms, &sinks)
-    }
-
-    /// Runs until the source is read up or `stop` is set; batches that have a plan by then are committed. Returns the
-    /// summary at the end; after an error, `progress` has it.
+    /// Runs until the source is read up or a stop is asked for; batches that have a plan by then are committed. `forgiven` is a
+    /// batch that the error budget does not count for.
     ///
     /// # Errors
-    /// What stopped the pipeline. Everything before is committed, nothing after is visible.
-    pub fn run(self, progress: &Progress, stop: &AtomicBool) -> Result<Summary, PipelineError> {
-        let digests = self.digests();
-        let stages = self.sinks.iter().map(|sink| sink.stage()).collect();
-        let sinks = self.sinks.len();
+    /// What stopped the run. Everything before is committed, nothing after is visible.
+    pub fn run(
+        self,
+        progress: &Progress,
+        control: &Control,
+        forgiven: Option<CheckpointId>,
+    ) -> Result<(), PipelineError> {
+        let budget = Allowance { budget: self.budget, forgiven };
         let workshop = Workshop {
-            decoder: self.decoder,
-            transforms: self.transforms,
-            stages,
+            stages: self.sinks.iter().map(|sink| sink.stage()).collect(),
             dead_letters: self.dead_letters,
             late: self.late,
-            plans: Mutex::new(HashMap::new()),
             watermarks: Arc::new(Mutex::new(self.watermarks)),
+            journal: self.journal.clone(),
+            budget,
         };
         // One batch for each worker, and one that waits for the first free one; the reader fills the next one meanwhile.
         let (steps_in, steps) = bounded(self.workers);
         let (jobs_in, jobs) = bounded(1);
         let (reports_in, reports) = unbounded();
         let (emptied_in, emptied) = bounded(self.workers);
+        let ended = &AtomicBool::new(false);
         let watermarks = &workshop.watermarks.clone();
         let reader = Reader {
             source: self.source,
-            journal: self.journal,
+            journal: &self.journal,
             limits: self.limits,
             start: self.start,
-            digests: digests.clone(),
+            loader: &self.loader,
+            lineup: self.switch.current(),
+            switch: &self.switch,
             steps: steps_in,
             jobs: jobs_in,
             reports,
             emptied,
-            stop,
+            control,
+            ended,
             progress,
             watermarks,
-            held: Arc::new(vec![Positions::new(); sinks]),
+            held: Arc::new(vec![Positions::new(); self.sinks.len()]),
             owned: Vec::new(),
         };
-        let committer = Committer::new(self.sinks, self.anchor, digests, reports_in, progress);
-        let result = std::thread::scope(|scope| {
+        let committer = Committer::new(self.sinks, self.anchor, reports_in, progress, &self.journal, budget);
+        std::thread::scope(|scope| {
             spawn(scope, "reader", move || reader.run());
             for _ in 0..self.workers {
                 let (workshop, jobs, emptied) = (&workshop, jobs.clone(), emptied_in.clone());
@@ -97,12 +93,11 @@ impl Assembly {
             }
             drop(jobs);
             let result = committer.run(&steps);
-            // The committer's channels close here; a reader that waits for records looks at `stop`.
-            stop.store(true, Ordering::Relaxed);
+            // The committer's channels close here; a reader that waits for records looks at this.
+            ended.store(true, Ordering::Relaxed);
             drop(steps);
             result
-        });
-        result.map(|()| progress.summary())
+        })
     }
 }
 

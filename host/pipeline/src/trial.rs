@@ -11,8 +11,8 @@ use lakemill_model::answer::BatchClock;
 use lakemill_model::{RawBatch, Transform};
 use lakemill_runtime::{Engine, EngineOptions, LoadOptions};
 
-use crate::assemble::cache_folder;
 use crate::error::PipelineError;
+use crate::loader::cache_folder;
 use crate::outputs::OutputPlan;
 use crate::project::project;
 use crate::spec::written::Metadata;

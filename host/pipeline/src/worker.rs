@@ -7,47 +7,35 @@ use std::time::Instant;
 
 use arrow_select::concat::concat_batches;
 use crossbeam_channel::{Receiver, Sender};
-use lakemill_decode::{Decoded, Decoder};
+use lakemill_decode::Decoded;
 use lakemill_failpoint::{Point, reach};
 use lakemill_model::{
-    Answer, BatchClock, ChangeBatch, NextOffset, OutputRows, Positions, RawBatch, RowSchema, Stage, TopicPartition,
-    Transform, Watermarks,
+    Answer, BatchClock, ChangeBatch, NextOffset, OutputRows, Positions, RawBatch, Stage, TopicPartition,
+    TransformError, Watermarks,
 };
+use lakemill_state::{Cut, Death, Journal};
 
+use crate::budget::Allowance;
 use crate::counts::{Seen, Spent};
-use crate::error::PipelineError;
+use crate::error::{OverBudget, PipelineError};
 use crate::job::{Job, Prepared};
 use crate::letters::{self, Letter, LetterStage};
-use crate::outputs::OutputPlan;
+use crate::poison::{self, Called};
 use crate::project::project;
 use crate::reader::ranges;
-use crate::spec::written::Metadata;
+use crate::version::{BoundTransform, Version};
 
 /// What all workers of a pipeline share.
 pub(crate) struct Workshop {
-    pub decoder: Decoder,
-    pub transforms: Vec<BoundTransform>,
     /// By sink index; the dead letters are one of them.
     pub stages: Vec<Arc<dyn Stage>>,
     pub dead_letters: usize,
     /// Where late rows go; `None`: they are processed like the others.
     pub late: Option<usize>,
-    /// Resolved outputs, by transform, output and what they were resolved for.
-    pub plans: Mutex<HashMap<PlanKey, Arc<OutputPlan>>>,
     pub watermarks: Arc<Mutex<Watermarks>>,
+    pub journal: Arc<Mutex<Journal>>,
+    pub budget: Allowance,
 }
-
-/// A transform and the sinks of its outputs.
-pub(crate) struct BoundTransform {
-    pub transform: Arc<dyn Transform>,
-    /// By output.
-    pub outputs: Vec<Destination>,
-}
-
-/// Where an output goes: the sink's index and the columns that it adds.
-pub(crate) type Destination = (usize, Vec<Metadata>);
-
-type PlanKey = (usize, usize, Arc<str>, Arc<RowSchema>);
 
 /// What became of a record; of two fates the later one in this list counts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +57,9 @@ struct Bench<'a> {
     rows: BTreeMap<usize, Vec<OutputRows>>,
     seen: Vec<Seen>,
     spent: Spent,
+    /// Where transforms failed on this batch just now.
+    cuts: Vec<Cut>,
+    traps: u64,
 }
 
 impl Workshop {
@@ -93,23 +84,28 @@ impl Workshop {
             fates: vec![Fate::Control; job.raw.len()],
             letters: Vec::new(),
             rows: BTreeMap::new(),
-            seen: vec![Seen::default(); self.transforms.len()],
+            seen: vec![Seen::default(); job.lineup.main.transforms.len()],
             spent: Spent::default(),
+            cuts: Vec::new(),
+            traps: 0,
         };
         let started = Instant::now();
-        let decoded = self.decoder.decode(&job.raw)?;
+        let decoded = job.lineup.decoder.decode(&job.raw)?;
         bench.spent.decode_us = micros(started);
         self.observe(&decoded, job.plan.now_us);
         bench.take_dead(&decoded);
-        for batch in decoded.batches {
+        for (number, batch) in (0..).zip(decoded.batches) {
             if let Some(batch) = bench.without_late(batch) {
-                bench.transform(&Arc::new(batch))?;
+                bench.transform(number, &Arc::new(batch))?;
             }
         }
+        bench.write_cuts_down()?;
+        let example = bench.letters.iter().find(|letter| letter.stage != LetterStage::Late);
+        let example = example.map(|letter| letter.reason.clone());
         bench.stage_letters();
         let staged = bench.stage()?;
         reach(Point::BatchStaged);
-        Ok(bench.prepared(staged))
+        Ok(Prepared { example, ..bench.prepared(staged) })
     }
 
     fn observe(&self, decoded: &Decoded, now_us: i64) {
@@ -129,6 +125,7 @@ impl Bench<'_> {
                 stage: LetterStage::Decode,
                 reason: dead.reason.to_string(),
                 digest: None,
+                backtrace: None,
             });
         }
     }
@@ -147,7 +144,13 @@ impl Bench<'_> {
                     let record = batch.envelope.records[row];
                     self.fates[record as usize] = Fate::Late;
                     let reason = format!("event time is {} ms behind the watermark", (low - time) / 1000);
-                    self.letters.push(Letter { record, stage: LetterStage::Late, reason, digest: None });
+                    self.letters.push(Letter {
+                        record,
+                        stage: LetterStage::Late,
+                        reason,
+                        digest: None,
+                        backtrace: None,
+                    });
                 }
                 _ => on_time.push(row as u32),
             }
@@ -159,32 +162,114 @@ impl Bench<'_> {
         }
     }
 
-    fn transform(&mut self, batch: &Arc<ChangeBatch>) -> Result<(), PipelineError> {
-        let clock = BatchClock { now_us: self.job.plan.now_us, watermark_us: self.job.plan.watermark_us };
-        for (index, bound) in self.shop.transforms.iter().enumerate() {
+    fn transform(&mut self, number: u32, batch: &Arc<ChangeBatch>) -> Result<(), PipelineError> {
+        let lineup = self.job.lineup.clone();
+        for (index, bound) in lineup.main.transforms.iter().enumerate() {
             let started = Instant::now();
-            let answer = bound.transform.transform(batch, clock).map_err(|source| PipelineError::Transform {
-                component: bound.transform.description().name.clone(),
-                digest: bound.transform.digest().into(),
-                checkpoint: self.job.plan.checkpoint,
-                ranges: ranges(&self.job.plan.delta),
-                source: Box::new(source),
-            })?;
+            let called = self.call(number, index, bound, batch)?;
             self.spent.transform_us += micros(started);
             let started = Instant::now();
-            self.apply(index, bound, batch, &answer)?;
+            self.seen[index].rows_in += batch.len() as u64;
+            for Called { batch, outcome } in called {
+                match outcome {
+                    Ok(answer) => self.apply(index, &lineup.main, &batch, &answer)?,
+                    Err(death) => self.die(index, bound, &batch, death),
+                }
+            }
             self.spent.project_us += micros(started);
         }
         Ok(())
     }
 
-    fn apply(
+    /// Calls a transform; where it fails, finds the rows that it fails on. A plan that knows from an earlier run says how the batch is
+    /// cut.
+    fn call(
         &mut self,
+        number: u32,
         index: usize,
         bound: &BoundTransform,
         batch: &Arc<ChangeBatch>,
+    ) -> Result<Vec<Called>, PipelineError> {
+        let plan = &self.job.plan;
+        let clock = BatchClock { now_us: plan.now_us, watermark_us: plan.watermark_us };
+        let is_this = |cut: &&Cut| cut.batch == number && cut.transform as usize == index;
+        if let Some(cut) = plan.cuts.iter().find(is_this) {
+            return poison::again(bound, batch, clock, cut).map_err(|error| self.failed(bound, error));
+        }
+        let error = match bound.transform.transform(batch, clock) {
+            Ok(answer) => return Ok(vec![Called { batch: batch.clone(), outcome: Ok(answer) }]),
+            Err(error @ TransformError::Refused(_)) => return Err(self.failed(bound, error)),
+            // Some sink has rows of the batch, made when this call went well: it will again.
+            Err(error) if self.job.begun => return Err(self.failed(bound, error)),
+            Err(error) => error,
+        };
+        self.traps += 1;
+        let dead_max = self.shop.budget.of_batch(plan.checkpoint, batch.len() as u32);
+        let (called, pieces) = poison::isolate(bound, batch, clock, error, dead_max).map_err(|too_many| {
+            let of = bound.transform.description();
+            PipelineError::OverBudget(Box::new(OverBudget {
+                checkpoint: plan.checkpoint,
+                ranges: ranges(&plan.delta),
+                over: format!("component {} fails on more than {dead_max} of its rows", of.name),
+                example: Some(too_many.error.to_string()),
+            }))
+        })?;
+        let dead = called.iter().filter(|called| called.outcome.is_err()).count();
+        tracing::warn!(
+            component = %bound.transform.description().name,
+            digest = bound.transform.digest(),
+            checkpoint = %plan.checkpoint,
+            rows = batch.len(),
+            dead,
+            "the component failed on a batch: the rows that it fails on go to the dead letters"
+        );
+        self.cuts.push(Cut { batch: number, canary: false, transform: index as u32, pieces });
+        Ok(called)
+    }
+
+    fn failed(&self, bound: &BoundTransform, source: TransformError) -> PipelineError {
+        PipelineError::Transform {
+            component: bound.transform.description().name.clone(),
+            digest: bound.transform.digest().into(),
+            checkpoint: self.job.plan.checkpoint,
+            ranges: ranges(&self.job.plan.delta),
+            source: Box::new(source),
+        }
+    }
+
+    /// Before anything of the batch can be committed: a failure for want of time may not come again in a replay.
+    fn write_cuts_down(&mut self) -> Result<(), PipelineError> {
+        if !self.cuts.is_empty() {
+            let cuts = std::mem::take(&mut self.cuts);
+            self.shop.journal.lock().unwrap_or_else(PoisonError::into_inner).cut(self.job.plan.checkpoint, cuts)?;
+        }
+        Ok(())
+    }
+
+    /// A row that no call survives.
+    fn die(&mut self, index: usize, bound: &BoundTransform, batch: &ChangeBatch, death: Death) {
+        let record = batch.envelope.records[0];
+        self.seen[index].rows_dead += 1;
+        self.dead(record, bound, death.reason, death.backtrace);
+    }
+
+    /// Two transforms may refuse one record: it is one dead letter.
+    fn dead(&mut self, record: u32, bound: &BoundTransform, reason: String, backtrace: Option<String>) {
+        if self.fates[record as usize] != Fate::Dead {
+            self.fates[record as usize] = Fate::Dead;
+            let digest = Some(bound.transform.digest().into());
+            self.letters.push(Letter { record, stage: LetterStage::Transform, reason, digest, backtrace });
+        }
+    }
+
+    fn apply(
+        &mut self,
+        index: usize,
+        version: &Version,
+        batch: &Arc<ChangeBatch>,
         answer: &Answer,
     ) -> Result<(), PipelineError> {
+        let bound = &version.transforms[index];
         let records = &batch.envelope.records;
         self.seen[index].count(batch.len(), answer);
         for emission in &answer.emissions {
@@ -192,12 +277,12 @@ impl Bench<'_> {
                 let fate = &mut self.fates[records[row as usize] as usize];
                 *fate = (*fate).max(Fate::Out);
             }
-            let (sink, metadata) = &bound.outputs[emission.output];
+            let (sink, _) = &bound.outputs[emission.output];
             let keep = self.keep(*sink, batch, &emission.rows);
             if keep.as_ref().map_or(emission.rows.is_empty(), Vec::is_empty) {
                 continue;
             }
-            let plan = self.plan(index, emission.output, bound, batch, metadata)?;
+            let plan = version.plan(index, emission.output, batch)?;
             let rows = project(batch, &plan, emission, keep.as_deref()).map_err(|error| {
                 PipelineError::Invalid(format!(
                     "output `{}`: the answer passed its checks but makes no table: {error}",
@@ -207,41 +292,9 @@ impl Bench<'_> {
             self.rows.entry(*sink).or_default().push(rows);
         }
         for rejection in &answer.rejections {
-            let record = records[rejection.row as usize];
-            // Two transforms may refuse one record: it is one dead letter.
-            if self.fates[record as usize] != Fate::Dead {
-                self.fates[record as usize] = Fate::Dead;
-                self.letters.push(Letter {
-                    record,
-                    stage: LetterStage::Transform,
-                    reason: rejection.reason.clone(),
-                    digest: Some(bound.transform.digest().into()),
-                });
-            }
+            self.dead(records[rejection.row as usize], bound, rejection.reason.clone(), None);
         }
         Ok(())
-    }
-
-    fn plan(
-        &self,
-        index: usize,
-        output: usize,
-        bound: &BoundTransform,
-        batch: &ChangeBatch,
-        metadata: &[Metadata],
-    ) -> Result<Arc<OutputPlan>, PipelineError> {
-        let key = (index, output, batch.envelope.topic.clone(), batch.schema.clone());
-        let mut plans = self.shop.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(plan) = plans.get(&key) {
-            return Ok(plan.clone());
-        }
-        let spec = &bound.transform.description().outputs[output];
-        let plan = OutputPlan::resolve(spec, &batch.schema, &batch.envelope.topic, metadata).map_err(|reason| {
-            PipelineError::Invalid(format!("component {}: {reason}", bound.transform.description().name))
-        })?;
-        let plan = Arc::new(plan);
-        plans.insert(key, plan.clone());
-        Ok(plan)
     }
 
     /// Which of `rows` the sink does not hold yet; `None`: all of them.
@@ -305,7 +358,7 @@ impl Bench<'_> {
     }
 
     fn prepared(self, staged: Vec<(usize, lakemill_model::Staged)>) -> Prepared {
-        let mut prepared = Prepared { spent: self.spent, seen: self.seen, ..Prepared::default() };
+        let mut prepared = Prepared { spent: self.spent, seen: self.seen, traps: self.traps, ..Prepared::default() };
         let counts = &mut prepared.counts;
         for fate in &self.fates {
             match fate {
@@ -340,7 +393,6 @@ impl Seen {
         for &row in emitted.chain(answer.rejections.iter().map(|rejection| &rejection.row)) {
             dropped[row as usize] = false;
         }
-        self.rows_in += rows as u64;
         self.rows_filtered += dropped.into_iter().filter(|dropped| *dropped).count() as u64;
         self.rows_dead += answer.rejections.len() as u64;
     }

@@ -58,7 +58,9 @@ impl Caller {
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => Err(self.explain(&error, &store.data().meter)),
-            Err(panic) => Err(TransformError::Trap { trap: format!("the host panicked: {}", words(&*panic)) }),
+            Err(panic) => {
+                Err(TransformError::Trap { trap: format!("the host panicked: {}", words(&*panic)), backtrace: None })
+            }
         }
     }
 
@@ -86,7 +88,7 @@ impl Caller {
         let trap = error.downcast_ref::<wasmtime::Trap>();
         let cause = error.root_cause().to_string();
         if error.downcast_ref::<Misuse>().is_some() {
-            return TransformError::Trap { trap: with_backtrace(cause, error) };
+            return TransformError::Trap { trap: cause, backtrace: backtrace(error) };
         }
         match trap {
             Some(wasmtime::Trap::Interrupt) => return where_it_was(limits.time(), error),
@@ -105,21 +107,19 @@ impl Caller {
             Some(Refused::Own(wanted)) => limits.memory(wanted),
             Some(Refused::Process) => Limits::process_memory(self.engine.memory().max()),
             Some(Refused::Table(wanted)) => table_limit(wanted as u64),
-            None => TransformError::Trap { trap: with_backtrace(cause, error) },
+            None => TransformError::Trap { trap: cause, backtrace: backtrace(error) },
         }
     }
 }
 
-fn with_backtrace(words: String, error: &wasmtime::Error) -> String {
-    match error.downcast_ref::<wasmtime::WasmBacktrace>() {
-        Some(backtrace) => format!("{words}\n{backtrace}"),
-        None => words,
-    }
+fn backtrace(error: &wasmtime::Error) -> Option<String> {
+    let lines = error.downcast_ref::<wasmtime::WasmBacktrace>()?.to_string();
+    Some(lines.trim_end().to_owned()).filter(|lines| !lines.is_empty())
 }
 
 fn where_it_was(error: TransformError, cause: &wasmtime::Error) -> TransformError {
     match error {
-        TransformError::Limit { limit, hint } => TransformError::Limit { limit, hint: with_backtrace(hint, cause) },
+        TransformError::Limit { limit, hint, .. } => TransformError::Limit { limit, hint, backtrace: backtrace(cause) },
         other => other,
     }
 }

@@ -76,11 +76,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::load`]; also if the file cannot be read.
     pub fn load_file(&self, path: &Path, options: LoadOptions) -> Result<TransformComponent, TransformError> {
-        let unreadable = |error| TransformError::Refused(format!("read {}: {error}", path.display()));
-        // Before it is in memory.
-        let size = std::fs::metadata(path).map_err(unreadable)?.len();
-        check_size(usize::try_from(size).unwrap_or(usize::MAX), &options.limits)?;
-        self.load(&std::fs::read(path).map_err(unreadable)?, options)
+        self.load(&read_component(path, &options.limits)?, options)
     }
 
     /// Checks, compiles and describes a component (or a core module that can become one).
@@ -157,6 +153,18 @@ impl Engine {
         })?;
         Ok(Caller { engine: self.clone(), name, limits, config, component })
     }
+}
+
+/// Reads a component's file, unless it is larger than allowed.
+///
+/// # Errors
+/// If it is, or cannot be read.
+pub fn read_component(path: &Path, limits: &Limits) -> Result<Vec<u8>, TransformError> {
+    let unreadable = |error| TransformError::Refused(format!("read {}: {error}", path.display()));
+    // Before it is in memory.
+    let size = std::fs::metadata(path).map_err(unreadable)?.len();
+    check_size(usize::try_from(size).unwrap_or(usize::MAX), limits)?;
+    std::fs::read(path).map_err(unreadable)
 }
 
 fn check_size(size: usize, limits: &Limits) -> Result<(), TransformError> {

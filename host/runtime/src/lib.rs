@@ -39,7 +39,7 @@ mod text;
 mod ticker;
 
 pub use artifact::Kind;
-pub use component::{LoadOptions, LoadReport, TransformComponent};
+pub use component::{LoadOptions, LoadReport, TransformComponent, read_component};
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use grants::Grant;
 pub use inspect::{Inspection, inspect};

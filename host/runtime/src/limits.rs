@@ -96,7 +96,7 @@ impl Limits {
 
 /// The error of a limit.
 pub(crate) fn limit(limit: impl Into<String>, hint: impl Into<String>) -> TransformError {
-    TransformError::Limit { limit: limit.into(), hint: hint.into() }
+    TransformError::Limit { limit: limit.into(), hint: hint.into(), backtrace: None }
 }
 
 /// A number of bytes for people.

@@ -3,14 +3,16 @@
 //! A torn last record is cut off: its batch had not left the reader, so nothing is lost with it. A record that is whole
 //! but does not match its checksum is never guessed at: the journal is refused and named.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use lakemill_failpoint::{Point, reach};
-use lakemill_model::{CheckpointId, PositionDelta, Positions};
+use lakemill_model::{CheckpointId, Disposition, Positions};
 use serde::{Deserialize, Serialize};
 
+use crate::plan::{Cut, Plan};
 use crate::record::{Line, frame, split_first};
 
 /// The version of the journal's records; a reader refuses a newer one.
@@ -22,21 +24,6 @@ const SLOTS_MAX: usize = 64;
 /// Records after which the file is written anew with what still matters.
 const COMPACT_EVERY: usize = 4096;
 
-/// Everything that makes a batch what it is: with it, a replay gives the same bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
-    /// The batch's number.
-    pub checkpoint: CheckpointId,
-    /// Its ranges.
-    pub delta: PositionDelta,
-    /// Its clock, in microseconds since 1970.
-    pub now_us: i64,
-    /// The watermark before it, in microseconds since 1970.
-    pub watermark_us: Option<i64>,
-    /// SHA-256 of the components that it goes through, in the order of the pipeline file.
-    pub digests: Vec<String>,
-}
-
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Record {
@@ -46,7 +33,12 @@ enum Record {
     },
     /// Where partitions start that no sink knows.
     Start(Positions),
+    /// A plan of a batch that is there already takes the place of the former one.
     Plan(Plan),
+    /// How a batch was cut where a transform failed.
+    Cuts(CheckpointId, Vec<Cut>),
+    /// This batch was over the error budget.
+    Refused(CheckpointId),
     /// This batch is in every sink.
     Done(CheckpointId),
 }
@@ -112,6 +104,19 @@ pub enum JournalError {
         /// The folder.
         path: PathBuf,
     },
+}
+
+impl JournalError {
+    /// What the pipeline does about it: a disk that is full now may have room later.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            JournalError::Io { .. } => Disposition::Retry,
+            JournalError::Corrupt { .. }
+            | JournalError::Newer { .. }
+            | JournalError::OtherPipeline { .. }
+            | JournalError::Busy { .. } => Disposition::Halt,
+        }
+    }
 }
 
 /// The journal of one process of a pipeline.
@@ -185,9 +190,47 @@ impl Journal {
     /// If the file cannot be written.
     pub fn plan(&mut self, plan: Plan) -> Result<(), JournalError> {
         self.append(&Record::Plan(plan.clone()), Durable::Yes)?;
-        self.remembered.last = self.remembered.last.max(plan.checkpoint.0);
-        self.remembered.plans.push(plan);
+        self.remembered.planned(plan);
         Ok(())
+    }
+
+    /// Remembers how a batch was cut, durably: only then may a part of it be committed.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn cut(&mut self, checkpoint: CheckpointId, cuts: Vec<Cut>) -> Result<(), JournalError> {
+        self.append(&Record::Cuts(checkpoint, cuts.clone()), Durable::Yes)?;
+        self.remembered.cut(checkpoint, cuts);
+        Ok(())
+    }
+
+    /// Remembers, durably, that a batch was over the error budget.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn refuse(&mut self, checkpoint: CheckpointId) -> Result<(), JournalError> {
+        self.append(&Record::Refused(checkpoint), Durable::Yes)?;
+        self.remembered.refuse(checkpoint);
+        Ok(())
+    }
+
+    /// What the component store must keep for the plans of all journals in the folder, those of other processes included.
+    ///
+    /// # Errors
+    /// If one cannot be read.
+    pub fn content(&self) -> Result<BTreeSet<String>, JournalError> {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let mut content = BTreeSet::new();
+        for slot in 0..SLOTS_MAX {
+            let path = journal_path(folder, slot);
+            let remembered = match fs::read(&path) {
+                Ok(bytes) => read(&path, &self.pipeline, &bytes)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(io_error("read", &path)(error)),
+            };
+            content.extend(remembered.plans.iter().flat_map(Plan::content).map(str::to_owned));
+        }
+        Ok(content)
     }
 
     /// Forgets a plan whose batch is in every sink, or that is void. Not fsynced: a plan that comes back is seen to
@@ -226,6 +269,26 @@ enum Durable {
 }
 
 impl Remembered {
+    fn planned(&mut self, plan: Plan) {
+        self.last = self.last.max(plan.checkpoint.0);
+        match self.plans.iter_mut().find(|known| known.checkpoint == plan.checkpoint) {
+            Some(known) => *known = plan,
+            None => self.plans.push(plan),
+        }
+    }
+
+    fn cut(&mut self, checkpoint: CheckpointId, cuts: Vec<Cut>) {
+        if let Some(plan) = self.plans.iter_mut().find(|plan| plan.checkpoint == checkpoint) {
+            plan.cuts = cuts;
+        }
+    }
+
+    fn refuse(&mut self, checkpoint: CheckpointId) {
+        if let Some(plan) = self.plans.iter_mut().find(|plan| plan.checkpoint == checkpoint) {
+            plan.refused = true;
+        }
+    }
+
     /// Adds what another journal knew. Each process counts its batches for itself, so a number may have to change.
     fn absorb(&mut self, other: Remembered) {
         for (tp, next) in other.start.iter() {
@@ -296,10 +359,9 @@ fn read(path: &Path, pipeline: &str, bytes: &[u8]) -> Result<Remembered, Journal
                     remembered.start.set(tp.clone(), next);
                 }
             }
-            Record::Plan(plan) => {
-                remembered.last = remembered.last.max(plan.checkpoint.0);
-                remembered.plans.push(plan);
-            }
+            Record::Plan(plan) => remembered.planned(plan),
+            Record::Cuts(checkpoint, cuts) => remembered.cut(checkpoint, cuts),
+            Record::Refused(checkpoint) => remembered.refuse(checkpoint),
             Record::Done(done) => {
                 remembered.last = remembered.last.max(done.0);
                 remembered.plans.retain(|plan| plan.checkpoint != done);

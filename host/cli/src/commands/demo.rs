@@ -1,12 +1,10 @@
 //! `lakemill demo`: a made-up shop's changes through two shipped transforms into Delta tables, with nothing else installed.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use lakemill_ingest::embedded::EmbeddedBroker;
-use lakemill_pipeline::assemble::{self, Options};
-use lakemill_pipeline::{Assembly, Progress, Summary, spec::SpecFile};
+use lakemill_pipeline::{Options, Pipeline, Progress, Summary, spec::SpecFile};
 use serde_json::json;
 
 use crate::demo::{feed, folder};
@@ -60,39 +58,39 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let file = SpecFile::read(&path)?;
     watch::catch_signals();
-    let assembly = assemble::assemble(&file, &Options::default())?;
-    let (summary, made) = stream(assembly, &brokers, &topic, args, embedded.is_some())?;
+    let pipeline = Pipeline::open(file, Options::default())?;
+    let (summary, made) = stream(&pipeline, &brokers, &topic, args, embedded.is_some())?;
     finish(&summary, made, args)
 }
 
 /// Feeds the topic while the pipeline runs; ends when every event is committed.
 fn stream(
-    assembly: Assembly,
+    pipeline: &Pipeline,
     brokers: &str,
     topic: &str,
     args: &Args,
     embedded: bool,
 ) -> Result<(Summary, Made), Failure> {
     let shape = Shape { broken_every: 10_007, start_ms: now_ms(), ..Shape::default() };
-    let progress = assembly.progress();
+    let progress = pipeline.progress();
     std::thread::scope(|scope| {
         let feeding = scope.spawn(|| {
-            let fed = feed::feed(brokers, topic, PARTITIONS, args.events, shape, embedded, &watch::STOP);
+            let fed = feed::feed(brokers, topic, PARTITIONS, args.events, shape, embedded, &watch::CONTROL);
             if fed.is_ok() {
                 wait_until_committed(&progress, args.events);
             }
-            watch::STOP.store(true, Ordering::Relaxed);
+            watch::CONTROL.stop();
             fed
         });
-        let summary = watch::watched_with(assembly, &progress, args.json);
-        watch::STOP.store(true, Ordering::Relaxed);
+        let summary = watch::watched(pipeline, &progress, args.json);
+        watch::CONTROL.stop();
         let made = feeding.join().map_err(|_| Failure::runtime("the demo's producer stopped"))?;
         Ok((summary?, made?))
     })
 }
 
 fn wait_until_committed(progress: &Progress, events: u64) {
-    while progress.summary().counts.rows_in < events && !watch::STOP.load(Ordering::Relaxed) {
+    while progress.summary().counts.rows_in < events && !watch::CONTROL.is_stopped() {
         std::thread::park_timeout(Duration::from_millis(20));
     }
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use lakemill_pipeline::assemble;
 use lakemill_pipeline::spec::SpecFile;
+use lakemill_pipeline::{assemble, loader};
 use lakemill_runtime::{Engine, EngineOptions};
 use serde_json::json;
 
@@ -66,7 +66,7 @@ fn engine() -> Finding {
 }
 
 fn cache() -> Finding {
-    let folder = assemble::cache_folder();
+    let folder = loader::cache_folder();
     let tried = std::fs::create_dir_all(&folder).and_then(|()| tempfile::tempfile_in(&folder));
     let found = match tried {
         Ok(_) => Ok(format!("compiled components are kept in {}", folder.display())),
@@ -120,7 +120,7 @@ fn pipeline(path: &std::path::Path) -> Vec<Finding> {
         Err(error) => return vec![Finding { check: "file", found: Err(invalid(&error)) }],
     };
     let mut findings = vec![Finding { check: "file", found: Ok(format!("{} is valid", path.display())) }];
-    let components = assemble::check(&file).map(|wired| format!("{} loaded and wired", wired.len()));
+    let components = loader::check(&file).map(|wired| format!("{} loaded and wired", wired.len()));
     findings.push(Finding { check: "components", found: components.map_err(|e| (e.exit_code(), e.to_string())) });
     for (check, reached) in assemble::reach(&file) {
         findings.push(Finding { check, found: reached.map_err(|error| (error.exit_code(), error.to_string())) });

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use lakemill_pipeline::assemble::{self, Options};
-use lakemill_pipeline::{Summary, spec::SpecFile};
+use lakemill_pipeline::{Options, Pipeline, Summary, spec::SpecFile};
 
 use crate::exit::Failure;
-use crate::watch;
+use crate::reload::{self, Watch, WatchMode};
+use crate::watch::{self, CONTROL};
 
 /// Runs a pipeline until it is stopped.
 #[derive(Debug, clap::Args)]
@@ -16,6 +16,9 @@ pub struct Args {
     /// Stop at the ends that the topics have now.
     #[arg(long)]
     until_caught_up: bool,
+    /// Let components that change on disk take over while the pipeline runs.
+    #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "notify")]
+    watch: Option<WatchMode>,
     /// Print the summary as one JSON object, the last line of standard output.
     #[arg(long)]
     pub json: bool,
@@ -26,8 +29,20 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let file = SpecFile::read(&args.file)?;
     watch::catch_signals();
     let options = Options { until_caught_up: args.until_caught_up, ..Options::default() };
-    let assembly = assemble::assemble(&file, &options)?;
-    let summary = watch::watched(assembly, args.json)?;
+    let components: Vec<PathBuf> = file.spec.transforms.iter().map(|t| file.resolve(&t.component)).collect();
+    // Before they are read, so that no change is missed.
+    let watch = args.watch.map(|mode| Watch::of(&components, mode)).transpose()?;
+    let pipeline = Pipeline::open(file, options)?;
+    let progress = pipeline.progress();
+    let summary = std::thread::scope(|scope| {
+        if let Some(watch) = watch {
+            let (pipeline, progress) = (&pipeline, &progress);
+            scope.spawn(move || reload::follow(&watch, pipeline, progress, &CONTROL));
+        }
+        let summary = watch::watched(&pipeline, &progress, args.json);
+        CONTROL.stop();
+        summary
+    })?;
     print(&summary, args.json);
     Ok(())
 }

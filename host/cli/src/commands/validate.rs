@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lakemill_pipeline::assemble;
+use lakemill_pipeline::loader;
 use lakemill_pipeline::spec::{self, SpecFile};
 use serde_json::json;
 
@@ -29,7 +29,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return Ok(());
     };
     let file = SpecFile::read(path)?;
-    let wiring = assemble::check(&file)?;
+    let wiring = loader::check(&file)?;
     if args.json {
         println!("{}", json!({"ok": true, "pipeline": file.spec.pipeline, "components": wiring}));
         return Ok(());

@@ -1,12 +1,12 @@
 //! The demo's producer: orders into a topic, no faster than an embedded broker keeps what is not read yet.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lakemill_ingest::Properties;
 use lakemill_ingest::embedded::{EmbeddedBroker, Feed, GroupPositions, Offer};
 use lakemill_ingest::produce::{ClientError, Outgoing, Producer, ProducerOptions};
 use lakemill_ingest::topics::Topics;
+use lakemill_pipeline::Control;
 
 use crate::exit::Failure;
 use crate::orders::{Made, Orders, Shape};
@@ -33,7 +33,7 @@ pub fn create_topic(embedded: Option<&EmbeddedBroker>, brokers: &str, partitions
     }
 }
 
-/// Writes `events` change events, each delete followed by its tombstone; stops early if `stop` is set.
+/// Writes `events` change events, each delete followed by its tombstone; stops early if it is stopped.
 pub fn feed(
     brokers: &str,
     topic: &str,
@@ -41,7 +41,7 @@ pub fn feed(
     events: u64,
     shape: Shape,
     embedded: bool,
-    stop: &AtomicBool,
+    control: &Control,
 ) -> Result<Made, Failure> {
     let producer = Producer::open(&ProducerOptions::new(brokers))?;
     let mut sender: Box<dyn Sender> = if embedded {
@@ -54,16 +54,16 @@ pub fn feed(
     let (mut key, mut value) = (Vec::new(), Vec::new());
     let partitions = u64::try_from(partitions).unwrap_or(1);
     for _ in 0..events {
-        if stop.load(Ordering::Relaxed) {
+        if control.is_stopped() {
             break;
         }
         let deletes = orders.made().deletes;
         let id = orders.next(&mut key, &mut value);
         // All changes of an order go to one partition, so that they stay in order.
         let partition = usize::try_from(id % partitions).unwrap_or(0);
-        sender.send(partition, &key, Some(&value), stop)?;
+        sender.send(partition, &key, Some(&value), control)?;
         if orders.made().deletes > deletes {
-            sender.send(partition, &key, None, stop)?;
+            sender.send(partition, &key, None, control)?;
         }
     }
     sender.flush()?;
@@ -76,7 +76,7 @@ trait Sender {
         partition: usize,
         key: &[u8],
         value: Option<&[u8]>,
-        stop: &AtomicBool,
+        control: &Control,
     ) -> Result<(), ClientError>;
     fn flush(&mut self) -> Result<(), ClientError>;
 }
@@ -87,7 +87,7 @@ struct Straight {
 }
 
 impl Sender for Straight {
-    fn send(&mut self, partition: usize, key: &[u8], value: Option<&[u8]>, _: &AtomicBool) -> Result<(), ClientError> {
+    fn send(&mut self, partition: usize, key: &[u8], value: Option<&[u8]>, _: &Control) -> Result<(), ClientError> {
         let partition = i32::try_from(partition).ok();
         self.producer.send(Outgoing { topic: &self.topic, partition, key: Some(key), value, timestamp_ms: None })
     }
@@ -108,9 +108,9 @@ impl Sender for Paced {
         partition: usize,
         key: &[u8],
         value: Option<&[u8]>,
-        stop: &AtomicBool,
+        control: &Control,
     ) -> Result<(), ClientError> {
-        while self.feed.offer(partition, Some(key), value)? == Offer::Ahead && !stop.load(Ordering::Relaxed) {
+        while self.feed.offer(partition, Some(key), value)? == Offer::Ahead && !control.is_stopped() {
             self.feed.serve(Duration::from_millis(1))?;
             self.feed.consumed(&self.group.read()?);
         }

@@ -19,6 +19,9 @@ pub(super) fn check(spec: &Spec) -> Result<(), String> {
         range(&format!("transforms[{n}].limits.batch_ms_max"), limits.batch_ms_max, 1, 600_000)?;
         range(&format!("transforms[{n}].limits.memory"), limits.memory.0, 1 << 20, 1 << 32)?;
     }
+    if !(0.0..=1.0).contains(&spec.error_budget.share_max) {
+        return Err(format!("`error_budget.share_max` is {}: it must be from 0 to 1", spec.error_budget.share_max));
+    }
     if spec.sinks.0.is_empty() {
         return Err("`sinks` is empty: say where each output of the transforms goes".into());
     }

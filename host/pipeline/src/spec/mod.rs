@@ -52,6 +52,14 @@ impl SpecFile {
         Ok(Self { folder, spec })
     }
 
+    /// Where the pipeline remembers what is its own.
+    pub fn state_folder(&self) -> PathBuf {
+        match &self.spec.state.path {
+            Some(path) => self.resolve(path),
+            None => self.resolve(&format!(".lakemill/{}", self.spec.pipeline)),
+        }
+    }
+
     /// A path of the file, from where we are.
     pub fn resolve(&self, path: &str) -> PathBuf {
         let joined = self.folder.join(path);

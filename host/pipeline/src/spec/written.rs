@@ -33,6 +33,9 @@ pub struct Spec {
     /// Where rows go that could not be processed; a Delta table beside the state if left out.
     #[serde(default)]
     pub dead_letters: Option<TableSpec>,
+    /// How many rows may be dead before the pipeline parks.
+    #[serde(default)]
+    pub error_budget: ErrorBudget,
     /// Where rows go that come later than the watermark allows. Left out: they are processed like the others.
     #[serde(default)]
     pub late: Option<TableSpec>,
@@ -268,6 +271,22 @@ impl Default for Watermark {
     fn default() -> Self {
         let minutes = |n: u64| Span(Duration::from_secs(60 * n));
         Self { delay: minutes(10), idle: minutes(1), future_max: minutes(5) }
+    }
+}
+
+/// How many rows may be dead before the pipeline parks: it keeps its place and waits for a command.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ErrorBudget {
+    /// The share of dead rows among the last 10,000 rows, from 0 to 1; fewer than 1,000 rows count as 1,000.
+    pub share_max: f64,
+    /// Dead rows within a minute.
+    pub per_minute_max: u64,
+}
+
+impl Default for ErrorBudget {
+    fn default() -> Self {
+        Self { share_max: 0.2, per_minute_max: 100_000 }
     }
 }
 

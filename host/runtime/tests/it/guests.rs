@@ -62,8 +62,9 @@ pub fn load_limited(bytes: &[u8], config: &str, limits: Limits) -> Result<Transf
 #[track_caller]
 pub fn limit<T: std::fmt::Debug>(result: Result<T, TransformError>, name: &str, hint: &str) {
     match result {
-        Err(TransformError::Limit { limit, hint: found }) => {
+        Err(TransformError::Limit { limit, hint: found, backtrace }) => {
             assert!(limit.contains(name), "{limit}");
+            let found = format!("{found}\n{}", backtrace.unwrap_or_default());
             assert!(found.contains(hint), "{found}");
         }
         other => panic!("{name}: {other:?}"),
@@ -74,7 +75,7 @@ pub fn limit<T: std::fmt::Debug>(result: Result<T, TransformError>, name: &str, 
 #[track_caller]
 pub fn trap(result: Result<Answer, TransformError>, says: &str) {
     match result {
-        Err(TransformError::Trap { trap }) => assert!(trap.contains(says), "{trap}"),
+        Err(error @ TransformError::Trap { .. }) => assert!(error.to_string().contains(says), "{error}"),
         other => panic!("{says}: {other:?}"),
     }
 }

@@ -3,6 +3,7 @@
 use lakemill_model::{NextOffset, OffsetRange, TopicPartition};
 
 use super::*;
+use crate::plan::{Canary, Code, Death, Piece};
 
 fn plan(id: u64, start: i64, end: i64) -> Plan {
     let range = OffsetRange { start: NextOffset(start), end: NextOffset(end) };
@@ -11,7 +12,10 @@ fn plan(id: u64, start: i64, end: i64) -> Plan {
         delta: [(TopicPartition::new("shop.orders", 0), range)].into_iter().collect(),
         now_us: 1_700_000_000_000_000 + id as i64,
         watermark_us: Some(id as i64),
-        digests: vec!["ab".repeat(32)],
+        code: Code { digests: vec!["ab".repeat(32)], settings: vec!["cd".repeat(32)] },
+        canary: None,
+        cuts: Vec::new(),
+        refused: false,
     }
 }
 
@@ -119,4 +123,26 @@ fn it_does_not_grow_for_ever() {
     drop(journal);
     let journal = Journal::open(folder.path(), "p").expect("opens");
     assert_eq!(journal.remembered().plans, [plan(9999, 0, 1)]);
+}
+
+#[test]
+fn a_plan_that_is_made_anew_and_its_cuts_are_remembered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut journal = Journal::open(folder.path(), "p").expect("opens");
+    journal.plan(plan(1, 0, 5)).expect("plan");
+    journal.plan(plan(2, 5, 9)).expect("plan");
+    let code = Code { digests: vec!["ef".repeat(32)], settings: vec!["01".repeat(32)] };
+    let anew = Plan { canary: Some(Canary { code: code.clone(), percent: 10 }), ..plan(1, 0, 5) };
+    journal.plan(anew.clone()).expect("plan");
+    let death = Death { reason: "it trapped".into(), backtrace: Some("frame 0".into()) };
+    let pieces = vec![Piece { rows: 4, dead: None }, Piece { rows: 1, dead: Some(death) }];
+    let cuts = vec![Cut { batch: 0, canary: true, transform: 1, pieces }];
+    journal.cut(CheckpointId(2), cuts.clone()).expect("cuts");
+    journal.refuse(CheckpointId(2)).expect("refuses");
+    let expected = vec![anew, Plan { cuts, refused: true, ..plan(2, 5, 9) }];
+    assert_eq!(journal.remembered().plans, expected);
+    let content: Vec<String> = journal.content().expect("reads").into_iter().collect();
+    assert_eq!(content, ["01", "ab", "cd", "ef"].map(|byte| byte.repeat(32)));
+    drop(journal);
+    assert_eq!(Journal::open(folder.path(), "p").expect("opens").remembered().plans, expected);
 }

@@ -1,0 +1,281 @@
+//! Loads versions of a pipeline's code: those that the pipeline file names, and those that plans name.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lakemill_decode::{Decoder, DecoderConfig, SchemaMode, joined};
+use lakemill_model::{OutputSpec, RowSchema, Transform};
+use lakemill_runtime::{Engine, EngineOptions, Grant, Limits, LoadOptions, TransformComponent, read_component};
+use lakemill_state::{Code, ComponentStore, Plan, SchemaBook};
+use serde::{Deserialize, Serialize};
+
+use crate::assemble::Options;
+use crate::error::PipelineError;
+use crate::projection::projection;
+use crate::spec::SpecFile;
+use crate::spec::written::{self, Metadata, SinkSpec};
+use crate::version::{BoundTransform, Destination, Lineup, Version};
+
+/// What a component is loaded with, beside its code: kept under its digest like the code.
+#[derive(Serialize, Deserialize)]
+struct Settings {
+    config: serde_json::Map<String, serde_json::Value>,
+    grants: Vec<written::Grant>,
+    limits: written::Limits,
+}
+
+/// A component's bytes and its settings, and what to call it in errors.
+struct Sources {
+    component: String,
+    name: String,
+    code: Vec<u8>,
+    settings: Settings,
+}
+
+/// Loads versions. One per process and pipeline: it has the engine.
+pub(crate) struct Loader {
+    file: SpecFile,
+    /// `None`: native code in a component's place, which cannot be loaded.
+    engine: Option<Engine>,
+    cache: PathBuf,
+    book: Arc<SchemaBook>,
+    store: Option<ComponentStore>,
+}
+
+impl Loader {
+    /// A loader that keeps what it loads in the pipeline's state folder.
+    pub fn open(file: &SpecFile, options: &Options) -> Result<Self, PipelineError> {
+        let mut loader = Self::of_native(file, options)?;
+        loader.engine = Some(engine(file)?);
+        loader.store = Some(ComponentStore::open(&file.state_folder())?);
+        Ok(loader)
+    }
+
+    /// A loader that can load nothing.
+    pub fn of_native(file: &SpecFile, options: &Options) -> Result<Self, PipelineError> {
+        Ok(Self {
+            file: file.clone(),
+            engine: None,
+            cache: options.cache.clone().unwrap_or_else(cache_folder),
+            book: Arc::new(SchemaBook::open(&file.state_folder())?),
+            store: None,
+        })
+    }
+
+    /// The version that the pipeline file names, from what its paths hold now.
+    pub fn named(&self) -> Result<Version, PipelineError> {
+        let sources = self.file.spec.transforms.iter().map(|transform| read(&self.file, transform));
+        let version = self.version(sources.collect::<Result<Vec<_>, _>>()?)?;
+        let transforms: Vec<_> = version.transforms.iter().map(|bound| bound.transform.clone()).collect();
+        fed(&self.file.spec, &transforms)?;
+        Ok(version)
+    }
+
+    /// The version that a plan names; `None` if the store does not have all of it.
+    pub fn of_plan(&self, plan: &Plan) -> Result<Option<Version>, PipelineError> {
+        let Code { digests, settings } = &plan.code;
+        if digests.len() != self.file.spec.transforms.len() || digests.len() != settings.len() {
+            return Ok(None);
+        }
+        let Some(store) = &self.store else { return Ok(None) };
+        let mut sources = Vec::new();
+        for (digest, settings) in digests.iter().zip(settings) {
+            let (Some(code), Some(settings)) = (store.get(digest)?, store.get(settings)?) else { return Ok(None) };
+            let settings = serde_json::from_slice(&settings).map_err(|error| {
+                PipelineError::Invalid(format!("the settings of component {digest} in the store: {error}"))
+            })?;
+            let name = digest[..12].to_owned();
+            sources.push(Sources { component: format!("{digest} (from the store)"), name, code, settings });
+        }
+        self.version(sources).map(Some)
+    }
+
+    /// Loads and wires; what was loaded is kept.
+    fn version(&self, sources: Vec<Sources>) -> Result<Version, PipelineError> {
+        let Some(engine) = &self.engine else {
+            return Err(PipelineError::Invalid("native code cannot be loaded".into()));
+        };
+        let (mut code, mut transforms) = (Code::default(), Vec::<Arc<dyn Transform>>::new());
+        for source in &sources {
+            transforms.push(Arc::new(load(engine, source, &self.cache)?));
+            if let Some(store) = &self.store {
+                code.digests.push(store.keep(&source.code)?);
+                code.settings.push(store.keep(source.settings.text().as_bytes())?);
+            }
+        }
+        self.wired(code, transforms)
+    }
+
+    /// A version of transforms that are loaded already.
+    pub fn wired(&self, code: Code, transforms: Vec<Arc<dyn Transform>>) -> Result<Version, PipelineError> {
+        let outputs = wire(&self.file.spec, &transforms)?;
+        let bound = transforms.into_iter().zip(outputs);
+        let bound = bound.map(|(transform, outputs)| BoundTransform { transform, outputs });
+        Ok(Version::new(code, bound.collect()))
+    }
+
+    /// A lineup of this version alone.
+    pub fn lineup(&self, main: Arc<Version>) -> Lineup {
+        let mode = match &self.file.spec.source.schema {
+            written::Schema::Infer => SchemaMode::Infer,
+            written::Schema::Inline => SchemaMode::Inline,
+            written::Schema::Declared(declared) => SchemaMode::Declared(RowSchema {
+                key: declared.key.iter().map(written::Column::field).collect(),
+                row: declared.row.iter().map(written::Column::field).collect(),
+            }),
+        };
+        let config = DecoderConfig { mode, projection: projection([&*main]), ..DecoderConfig::default() };
+        // What was written down by an earlier run, or by another process, holds.
+        let book = self.book.clone();
+        let settle = move |topic: &str, shown| book.settle(topic, shown, joined).map_err(|error| error.to_string());
+        Lineup { decoder: Decoder::new(config, Box::new(settle)), main }
+    }
+
+    /// The store of what was loaded.
+    pub fn store(&self) -> Option<&ComponentStore> {
+        self.store.as_ref()
+    }
+}
+
+impl Settings {
+    fn text(&self) -> String {
+        serde_json::to_string(self).expect("settings are plain data")
+    }
+}
+
+/// A component as `validate` shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Wired {
+    /// What it calls itself.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its SHA-256.
+    pub digest: String,
+    /// Output and sink.
+    pub outputs: BTreeMap<String, String>,
+}
+
+/// Loads the components of a pipeline file and wires them to its sinks, without touching source, tables or state.
+///
+/// # Errors
+/// If a component cannot be loaded or outputs and sinks do not match.
+pub fn check(file: &SpecFile) -> Result<Vec<Wired>, PipelineError> {
+    let (engine, cache) = (engine(file)?, cache_folder());
+    let mut components: Vec<Arc<dyn Transform>> = Vec::new();
+    for transform in &file.spec.transforms {
+        components.push(Arc::new(load(&engine, &read(file, transform)?, &cache)?));
+    }
+    wire(&file.spec, &components)?;
+    fed(&file.spec, &components)?;
+    let wired = components.iter().map(|component| {
+        let description = component.description();
+        let outputs =
+            description.outputs.iter().map(|output| (output.name.to_string(), format!("sinks.{}", output.name)));
+        Wired {
+            name: description.name.clone(),
+            version: description.version.clone(),
+            digest: component.digest().into(),
+            outputs: outputs.collect(),
+        }
+    });
+    Ok(wired.collect())
+}
+
+/// Where compiled components are kept: `lakemill` in the user's cache folder.
+pub fn cache_folder() -> PathBuf {
+    let from = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = from("XDG_CACHE_HOME").or_else(|| from("HOME").map(|home| home.join(".cache")));
+    base.unwrap_or_else(std::env::temp_dir).join("lakemill")
+}
+
+fn engine(file: &SpecFile) -> Result<Engine, PipelineError> {
+    let largest = file.spec.transforms.iter().map(|transform| transform.limits.memory.0).max().unwrap_or(0);
+    let default = EngineOptions::default();
+    let memory_bytes_max = usize::try_from(largest).unwrap_or(usize::MAX).max(default.memory_bytes_max);
+    Engine::new(EngineOptions { memory_bytes_max, ..default })
+        .map_err(|error| PipelineError::Invalid(error.to_string()))
+}
+
+fn read(file: &SpecFile, transform: &written::Transform) -> Result<Sources, PipelineError> {
+    let path = file.resolve(&transform.component);
+    let settings = Settings {
+        config: transform.config.clone().unwrap_or_default(),
+        grants: transform.grants.clone(),
+        limits: transform.limits.clone(),
+    };
+    let code = read_component(&path, &limits(&settings))
+        .map_err(|source| PipelineError::Load { component: transform.component.clone(), source })?;
+    let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok(Sources { component: transform.component.clone(), name, code, settings })
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        memory_bytes_max: usize::try_from(settings.limits.memory.0).unwrap_or(usize::MAX),
+        batch_ms_max: settings.limits.batch_ms_max,
+        ..Limits::default()
+    }
+}
+
+fn load(engine: &Engine, source: &Sources, cache: &std::path::Path) -> Result<TransformComponent, PipelineError> {
+    let grant = |grant: &written::Grant| match grant {
+        written::Grant::Config => Grant::Config,
+        written::Grant::Log => Grant::Log,
+    };
+    let of = LoadOptions {
+        name: source.name.clone(),
+        config_json: serde_json::Value::Object(source.settings.config.clone()).to_string(),
+        grants: source.settings.grants.iter().map(grant).collect(),
+        limits: limits(&source.settings),
+        cache_dir: Some(cache.to_owned()),
+    };
+    let component = engine
+        .load(&source.code, of)
+        .map_err(|wrong| PipelineError::Load { component: source.component.clone(), source: wrong })?;
+    if let Some(took) = component.report().compile_time {
+        tracing::info!(component = %source.component, took_ms = took.as_millis() as u64, "compiled");
+    }
+    Ok(component)
+}
+
+/// By transform and output: the sink's index and the columns that it adds.
+fn wire(spec: &written::Spec, transforms: &[Arc<dyn Transform>]) -> Result<Vec<Vec<Destination>>, PipelineError> {
+    let of_output = |transform: &Arc<dyn Transform>, output: &OutputSpec| {
+        let place = spec.sinks.0.iter().position(|(name, _)| *name == *output.name).ok_or_else(|| {
+            PipelineError::Invalid(format!(
+                "component {} writes the output `{}`, but `sinks` has no entry of that name; add one",
+                transform.description().name,
+                output.name
+            ))
+        })?;
+        Ok((place, added(&spec.sinks.0[place].1)))
+    };
+    let of_transform = |transform: &Arc<dyn Transform>| {
+        transform.description().outputs.iter().map(|output| of_output(transform, output)).collect()
+    };
+    transforms.iter().map(of_transform).collect()
+}
+
+/// Checks that every sink has an output that feeds it. Not asked of code that only finishes a batch: the file may have changed
+/// since.
+fn fed(spec: &written::Spec, transforms: &[Arc<dyn Transform>]) -> Result<(), PipelineError> {
+    let outputs: Vec<&str> =
+        transforms.iter().flat_map(|t| t.description().outputs.iter().map(|output| &*output.name)).collect();
+    match spec.sinks.0.iter().find(|(name, _)| !outputs.contains(&name.as_str())) {
+        None => Ok(()),
+        Some((sink, _)) => Err(PipelineError::Invalid(format!(
+            "`sinks.{sink}`: no component writes an output of that name; there are: {}",
+            outputs.join(", ")
+        ))),
+    }
+}
+
+/// The metadata columns of a sink.
+fn added(sink: &SinkSpec) -> Vec<Metadata> {
+    match sink.delta.as_ref().or(sink.parquet.as_ref()) {
+        Some(table) => table.metadata.clone(),
+        None => vec![Metadata::Op, Metadata::Partition, Metadata::Offset],
+    }
+}

@@ -1,0 +1,219 @@
+//! A pipeline for as long as its process lives: run after run, with its code changed in between or under way.
+//!
+//! A fault that may pass is a restart without losing the process: the run ends at its last commit, waits, and recovers as after
+//! a crash, by the same decisions.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use lakemill_model::{CheckpointId, Disposition, Stage, Transform};
+use lakemill_state::Code;
+
+use crate::assemble::{self, Options, sink_names};
+use crate::breaker::{Breaker, Circuit};
+use crate::control::{Control, Wish};
+use crate::error::PipelineError;
+use crate::loader::Loader;
+use crate::progress::{Progress, Summary};
+use crate::spec::SpecFile;
+use crate::version::{Lineup, Switch, Version};
+
+/// A pipeline, its code loaded.
+pub struct Pipeline {
+    file: SpecFile,
+    options: Options,
+    loader: Arc<Loader>,
+    switch: Arc<Switch>,
+    /// Of the run under way: whether rows would fit the tables.
+    stages: Mutex<Vec<Arc<dyn Stage>>>,
+}
+
+/// What became of a look at the pipeline's components.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reloaded {
+    /// They are what runs.
+    Unchanged,
+    /// New batches go through these.
+    Swapped {
+        /// SHA-256 of the components, in the order of the pipeline file.
+        digests: Vec<String>,
+        /// What loading and checking took.
+        took: Duration,
+    },
+}
+
+impl Pipeline {
+    /// Loads the components of a pipeline file and wires them to its sinks. Touches neither source nor tables.
+    ///
+    /// # Errors
+    /// What must be changed before it can run.
+    pub fn open(file: SpecFile, options: Options) -> Result<Self, PipelineError> {
+        let loader = Loader::open(&file, &options)?;
+        let version = loader.named()?;
+        Ok(Self::of(file, options, loader, version))
+    }
+
+    /// A pipeline over transforms that are loaded already: benchmarks put native code in a component's place.
+    ///
+    /// # Errors
+    /// Like [`Pipeline::open`].
+    pub fn with_transforms(
+        file: SpecFile,
+        options: Options,
+        transforms: Vec<Arc<dyn Transform>>,
+    ) -> Result<Self, PipelineError> {
+        let loader = Loader::of_native(&file, &options)?;
+        let digests: Vec<String> = transforms.iter().map(|transform| transform.digest().to_owned()).collect();
+        let version = loader.wired(Code { settings: digests.clone(), digests }, transforms)?;
+        Ok(Self::of(file, options, loader, version))
+    }
+
+    fn of(file: SpecFile, options: Options, loader: Loader, version: Version) -> Self {
+        let lineup = loader.lineup(Arc::new(version));
+        Self {
+            file,
+            options,
+            loader: Arc::new(loader),
+            switch: Arc::new(Switch::new(Arc::new(lineup))),
+            stages: Mutex::default(),
+        }
+    }
+
+    /// A fresh progress for [`Pipeline::run`].
+    pub fn progress(&self) -> Progress {
+        let main = self.switch.current().main.clone();
+        Progress::new(&self.file.spec.pipeline, main.code.digests.clone(), &main.names(), &sink_names(&self.file.spec))
+    }
+
+    /// Runs until the source is read up or a stop is asked for; batches that have a plan by then are committed. Returns the
+    /// summary at the end; after an error, `progress` has it.
+    ///
+    /// Once it has committed something, a pipeline that is to run on waits faults out and tries again, and parks when it is over
+    /// its error budget; one that ends with its source stops at both, as a job should.
+    ///
+    /// # Errors
+    /// What stopped the pipeline. Everything before is committed, nothing after is visible.
+    pub fn run(&self, progress: &Progress, control: &Control) -> Result<Summary, PipelineError> {
+        let mut breaker = Breaker::default();
+        let mut forgiven = None;
+        loop {
+            let committed = progress.batches();
+            let result = self.run_once(progress, control, forgiven.take());
+            let committed = progress.batches() > committed;
+            let error = match result {
+                Ok(()) => return Ok(progress.summary()),
+                Err(error) => error,
+            };
+            if self.options.until_caught_up || self.file.spec.source.kafka.is_none() {
+                return Err(error);
+            }
+            match error.disposition() {
+                Disposition::Park => match self.park(progress, control, &error) {
+                    Some(wish) => forgiven = wish,
+                    None => return Ok(progress.summary()),
+                },
+                Disposition::Retry if progress.batches() > 0 => {
+                    let wait = breaker.failed(committed, fastrand::f64());
+                    tracing::warn!(
+                        %error,
+                        attempt = breaker.failures(),
+                        wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                        "the pipeline stopped at its last commit and tries again"
+                    );
+                    progress.restarting(Circuit::Open, Some(error.to_string()));
+                    control.wait(Some(wait));
+                    if control.is_stopped() {
+                        return Ok(progress.summary());
+                    }
+                    progress.restarting(Circuit::HalfOpen, Some(error.to_string()));
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+
+    fn run_once(
+        &self,
+        progress: &Progress,
+        control: &Control,
+        forgiven: Option<CheckpointId>,
+    ) -> Result<(), PipelineError> {
+        let assembly = assemble::assemble(&self.file, &self.options, &self.loader, &self.switch)?;
+        self.clean_up(&assembly.journal.lock().unwrap_or_else(PoisonError::into_inner));
+        *self.stages() = assembly.sinks.iter().map(|sink| sink.stage()).collect();
+        assembly.run(progress, control, forgiven)
+    }
+
+    /// Removes code that no plan names any more.
+    fn clean_up(&self, journal: &lakemill_state::Journal) {
+        let Some(store) = self.loader.store() else { return };
+        let cleaned = journal.content().and_then(|mut needed| {
+            let current = self.switch.current();
+            needed.extend(current.main.code.digests.iter().chain(&current.main.code.settings).cloned());
+            store.collect(&needed)
+        });
+        if let Err(error) = cleaned {
+            tracing::warn!(%error, "old components were not removed from the state folder");
+        }
+    }
+
+    /// Waits for a command or new code. The batch to forgive, if any; `None`: stop.
+    fn park(&self, progress: &Progress, control: &Control, error: &PipelineError) -> Option<Option<CheckpointId>> {
+        tracing::error!(
+            %error,
+            "parked: the pipeline keeps its place; mend the component, or let the batch pass with `lakemill resume \
+             --over-budget`"
+        );
+        progress.parked(Some(error.to_string()));
+        control.forget();
+        loop {
+            let wish = control.wait(None);
+            if control.is_stopped() {
+                return None;
+            }
+            let Some(wish) = wish else { continue };
+            progress.parked(None);
+            tracing::info!("resumed");
+            let refused = match error {
+                PipelineError::OverBudget(over) => Some(over.checkpoint),
+                _ => None,
+            };
+            return Some(refused.filter(|_| wish == Wish::ResumeOverBudget));
+        }
+    }
+
+    fn stages(&self) -> std::sync::MutexGuard<'_, Vec<Arc<dyn Stage>>> {
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at what the pipeline file's paths hold now; if it is other code than what runs, loads and checks it, and lets new
+    /// batches go through it. What runs is not touched if it is no good.
+    ///
+    /// # Errors
+    /// Why the new code cannot take over.
+    pub fn reload(&self, progress: &Progress, control: &Control) -> Result<Reloaded, PipelineError> {
+        let started = Instant::now();
+        let version = self.loader.named()?;
+        let current = self.switch.current();
+        if version.code == current.main.code {
+            return Ok(Reloaded::Unchanged);
+        }
+        self.fits_tables(&version, &current)?;
+        let (digests, names) = (version.code.digests.clone(), version.names());
+        self.switch.set(Arc::new(self.loader.lineup(Arc::new(version))));
+        progress.swapped(digests.clone(), &names);
+        control.resume(false);
+        Ok(Reloaded::Swapped { digests, took: started.elapsed() })
+    }
+
+    /// Whether the tables would take what new code makes of rows like those that came so far.
+    fn fits_tables(&self, version: &Version, current: &Lineup) -> Result<(), PipelineError> {
+        let stages = self.stages().clone();
+        for (sink, table) in version.tables_for(&current.main)? {
+            if let Some(stage) = stages.get(sink) {
+                stage.fits(&table)?;
+            }
+        }
+        Ok(())
+    }
+}

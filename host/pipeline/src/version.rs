@@ -1,0 +1,130 @@
+//! What batches go through: components with their settings, wired to the sinks. A swap is another [`Lineup`] from one
+//! batch to the next.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lakemill_decode::Decoder;
+use lakemill_model::{ChangeBatch, RowSchema, TableSchema, Transform};
+use lakemill_state::{Code, Plan};
+
+use crate::error::PipelineError;
+use crate::outputs::OutputPlan;
+use crate::spec::written::Metadata;
+
+/// Where an output goes: the sink's index and the columns that it adds.
+pub(crate) type Destination = (usize, Vec<Metadata>);
+
+/// A transform and the sinks of its outputs.
+pub(crate) struct BoundTransform {
+    pub transform: Arc<dyn Transform>,
+    /// By output.
+    pub outputs: Vec<Destination>,
+}
+
+/// By transform, output, and what it is resolved for: topic and columns.
+type PlanKey = (usize, usize, Arc<str>, Arc<RowSchema>);
+
+/// One state of a pipeline's code.
+pub(crate) struct Version {
+    /// What plans call it.
+    pub code: Code,
+    pub transforms: Vec<BoundTransform>,
+    /// Resolved outputs.
+    plans: Mutex<HashMap<PlanKey, Arc<OutputPlan>>>,
+}
+
+impl Version {
+    pub fn new(code: Code, transforms: Vec<BoundTransform>) -> Self {
+        Self { code, transforms, plans: Mutex::default() }
+    }
+
+    /// How rows of an output are made from rows like those of `batch`.
+    pub fn plan(&self, index: usize, output: usize, batch: &ChangeBatch) -> Result<Arc<OutputPlan>, PipelineError> {
+        self.plan_for(index, output, &batch.envelope.topic, &batch.schema)
+    }
+
+    fn plan_for(
+        &self,
+        index: usize,
+        output: usize,
+        topic: &Arc<str>,
+        schema: &Arc<RowSchema>,
+    ) -> Result<Arc<OutputPlan>, PipelineError> {
+        let key = (index, output, topic.clone(), schema.clone());
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = plans.get(&key) {
+            return Ok(plan.clone());
+        }
+        let BoundTransform { transform, outputs } = &self.transforms[index];
+        let spec = &transform.description().outputs[output];
+        let plan = OutputPlan::resolve(spec, schema, topic, &outputs[output].1).map_err(|reason| {
+            PipelineError::Invalid(format!("component {}: {reason}", transform.description().name))
+        })?;
+        let plan = Arc::new(plan);
+        plans.insert(key, plan.clone());
+        Ok(plan)
+    }
+
+    /// The tables that it would write for the rows that `other` has met: sink index and columns.
+    ///
+    /// # Errors
+    /// If an output cannot be made from them.
+    pub fn tables_for(&self, other: &Version) -> Result<Vec<(usize, Arc<TableSchema>)>, PipelineError> {
+        let met: Vec<(Arc<str>, Arc<RowSchema>)> = {
+            let plans = other.plans.lock().unwrap_or_else(PoisonError::into_inner);
+            plans.keys().map(|(_, _, topic, schema)| (topic.clone(), schema.clone())).collect()
+        };
+        let mut tables = Vec::new();
+        for (topic, schema) in met {
+            for (index, bound) in self.transforms.iter().enumerate() {
+                for (output, (sink, _)) in bound.outputs.iter().enumerate() {
+                    let table = self.plan_for(index, output, &topic, &schema)?.table.clone();
+                    if !tables.iter().any(|(at, known)| at == sink && *known == table) {
+                        tables.push((*sink, table));
+                    }
+                }
+            }
+        }
+        Ok(tables)
+    }
+
+    /// What its components call themselves.
+    pub fn names(&self) -> Vec<String> {
+        self.transforms.iter().map(|bound| bound.transform.description().name.clone()).collect()
+    }
+}
+
+/// What one batch goes through.
+pub(crate) struct Lineup {
+    /// Decodes what any of the versions reads.
+    pub decoder: Decoder,
+    pub main: Arc<Version>,
+}
+
+impl Lineup {
+    /// Whether it is what a plan asks for.
+    pub fn fits(&self, plan: &Plan) -> bool {
+        self.main.code == plan.code && plan.canary.is_none()
+    }
+}
+
+/// The lineup of new batches. Whoever has a new one leaves it here; the reader takes it between two batches.
+pub(crate) struct Switch {
+    current: Mutex<Arc<Lineup>>,
+}
+
+impl Switch {
+    pub fn new(lineup: Arc<Lineup>) -> Self {
+        Self { current: Mutex::new(lineup) }
+    }
+
+    /// What the next batch goes through.
+    pub fn current(&self) -> Arc<Lineup> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set(&self, lineup: Arc<Lineup>) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = lineup;
+    }
+}

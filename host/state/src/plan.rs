@@ -1,0 +1,103 @@
+//! What makes a batch what it is: with its plan, a replay gives the same bytes. No I/O.
+
+use lakemill_model::{CheckpointId, PositionDelta};
+use serde::{Deserialize, Serialize};
+
+/// Everything that makes a batch what it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The batch's number.
+    pub checkpoint: CheckpointId,
+    /// Its ranges.
+    pub delta: PositionDelta,
+    /// Its clock, in microseconds since 1970.
+    pub now_us: i64,
+    /// The watermark before it, in microseconds since 1970.
+    pub watermark_us: Option<i64>,
+    /// What it goes through.
+    #[serde(flatten)]
+    pub code: Code,
+    /// Other code for some of its keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+    /// Where a transform failed on it, and how it was cut so that the rest could go on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cuts: Vec<Cut>,
+    /// True if it was over the error budget: other code may have a try, as long as no sink has a part of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
+}
+
+/// What batches go through: components and what they were loaded with, in the order of the pipeline file. The component
+/// store has the content behind each name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Code {
+    /// SHA-256 of each component.
+    pub digests: Vec<String>,
+    /// SHA-256 of the settings of each: configuration, grants and limits.
+    #[serde(default)]
+    pub settings: Vec<String>,
+}
+
+/// New code beside the old, for some keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Canary {
+    /// What those keys go through.
+    pub code: Code,
+    /// How many of 100 keys.
+    pub percent: u8,
+}
+
+/// What a failing call of a transform came to: calls with fewer rows, and rows that no call survives. Written down because a
+/// failure for want of time or memory may not come again in a replay, which must give the same rows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// Which of the batches that the records decode to.
+    pub batch: u32,
+    /// Whether it is about the canary's part of it.
+    #[serde(default)]
+    pub canary: bool,
+    /// Which transform.
+    pub transform: u32,
+    /// Its pieces, in order: together all rows of the call.
+    pub pieces: Vec<Piece>,
+}
+
+/// Rows that were one call in the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    /// How many.
+    pub rows: u32,
+    /// Why the row is dead; `None`: the call went well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead: Option<Death>,
+}
+
+/// Why a transform failed on a row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Death {
+    /// In one line.
+    pub reason: String,
+    /// Where the guest was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backtrace: Option<String>,
+}
+
+impl Plan {
+    /// All components of the batch, each once: what its commits name.
+    pub fn digests(&self) -> Vec<String> {
+        let mut digests = self.code.digests.clone();
+        for digest in self.canary.iter().flat_map(|canary| &canary.code.digests) {
+            if !digests.contains(digest) {
+                digests.push(digest.clone());
+            }
+        }
+        digests
+    }
+
+    /// All that the component store must keep for it.
+    pub fn content(&self) -> impl Iterator<Item = &str> {
+        let codes = std::iter::once(&self.code).chain(self.canary.iter().map(|canary| &canary.code));
+        codes.flat_map(|code| code.digests.iter().chain(&code.settings)).map(String::as_str)
+    }
+}
