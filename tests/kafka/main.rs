@@ -7,3 +7,4 @@ mod resume;
 mod source;
 mod start;
 mod support;
+mod swap;

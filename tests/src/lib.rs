@@ -13,3 +13,4 @@ pub mod spec;
 pub mod table;
 pub mod verdict;
 pub mod wait;
+pub mod wasm;

@@ -115,6 +115,18 @@ impl Lakemill {
         self.stderr.so_far()
     }
 
+    /// Waits until it has said something on standard error, `times` times.
+    ///
+    /// # Errors
+    /// If it ends before, or it takes too long.
+    pub fn until_it_says(&mut self, words: &str, times: usize) -> Result<()> {
+        let said = self.stderr.text.clone();
+        self.until(&format!("`{words}`"), || {
+            let said = said.lock().expect("no reader panics");
+            Ok((said.matches(words).count() >= times).then_some(()))
+        })
+    }
+
     /// Whether it still runs.
     ///
     /// # Errors
