@@ -3,6 +3,7 @@
 
 mod gaps;
 mod group;
+mod operate;
 mod resume;
 mod source;
 mod start;

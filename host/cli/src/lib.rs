@@ -7,6 +7,7 @@ pub mod logging;
 pub mod memory;
 pub mod orders;
 pub mod reload;
+pub mod remote;
 pub mod watch;
 
 use clap::{Parser, Subcommand};
@@ -29,6 +30,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(commands::run::Args),
+    Status(commands::status::Args),
+    Resume(commands::resume::Args),
+    Reload(commands::reload::Args),
     Validate(commands::validate::Args),
     New(commands::new::Args),
     Build(commands::build::Args),
@@ -42,6 +46,9 @@ enum Command {
 pub fn dispatch(cli: Cli) -> u8 {
     match cli.command {
         Command::Run(args) => exit::report(args.json, commands::run::run(&args)),
+        Command::Status(args) => exit::report(args.json, commands::status::run(&args)),
+        Command::Resume(args) => exit::report(args.json, commands::resume::run(&args)),
+        Command::Reload(args) => exit::report(args.json, commands::reload::run(&args)),
         Command::Validate(args) => exit::report(args.json, commands::validate::run(&args)),
         Command::New(args) => exit::report(args.json, commands::new::run(&args)),
         Command::Build(args) => exit::report(args.json, commands::build::run(&args)),

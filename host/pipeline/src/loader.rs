@@ -132,6 +132,11 @@ impl Loader {
         Lineup { decoder: Decoder::new(config, Box::new(settle)), main }
     }
 
+    /// Memory that components hold right now, in bytes.
+    pub fn guest_memory_bytes(&self) -> u64 {
+        self.engine.as_ref().map_or(0, |engine| engine.memory_bytes() as u64)
+    }
+
     /// The store of what was loaded.
     pub fn store(&self) -> Option<&ComponentStore> {
         self.store.as_ref()

@@ -79,6 +79,11 @@ impl Pipeline {
         }
     }
 
+    /// Memory that components hold right now, in bytes.
+    pub fn guest_memory_bytes(&self) -> u64 {
+        self.loader.guest_memory_bytes()
+    }
+
     /// A fresh progress for [`Pipeline::run`].
     pub fn progress(&self) -> Progress {
         let main = self.switch.current().main.clone();

@@ -1,7 +1,10 @@
 //! `lakemill run`: runs a pipeline file.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use lakemill_admin::{Server, Target};
 use lakemill_pipeline::{Options, Pipeline, Summary, spec::SpecFile};
 
 use crate::exit::Failure;
@@ -19,6 +22,9 @@ pub struct Args {
     /// Let components that change on disk take over while the pipeline runs.
     #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "notify")]
     watch: Option<WatchMode>,
+    /// Answer /livez, /readyz and /metrics here, such as 127.0.0.1:9464; nobody is asked who they are.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
     /// Print the summary as one JSON object, the last line of standard output.
     #[arg(long)]
     pub json: bool,
@@ -32,11 +38,19 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let components: Vec<PathBuf> = file.spec.transforms.iter().map(|t| file.resolve(&t.component)).collect();
     // Before they are read, so that no change is missed.
     let watch = args.watch.map(|mode| Watch::of(&components, mode)).transpose()?;
-    let pipeline = Pipeline::open(file, options)?;
-    let progress = pipeline.progress();
+    let state = file.state_folder();
+    let pipeline = Arc::new(Pipeline::open(file, options)?);
+    let progress = Arc::new(pipeline.progress());
+    let target = Target { pipeline: pipeline.clone(), progress: progress.clone(), control: &CONTROL };
+    let _server = Server::start(target, &state, args.listen).map_err(|error| {
+        Failure::runtime(format!(
+            "listen for metrics and health at {}: {error}",
+            args.listen.map_or_else(String::new, |at| at.to_string())
+        ))
+    })?;
     let summary = std::thread::scope(|scope| {
         if let Some(watch) = watch {
-            let (pipeline, progress) = (&pipeline, &progress);
+            let (pipeline, progress) = (&*pipeline, &*progress);
             scope.spawn(move || reload::follow(&watch, pipeline, progress, &CONTROL));
         }
         let summary = watch::watched(&pipeline, &progress, args.json);

@@ -1,0 +1,99 @@
+//! Asks the processes of a pipeline, through their sockets in its state folder.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// Longer than a compiler may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The socket of a process.
+pub(crate) fn socket_of(folder: &Path, process: u32) -> PathBuf {
+    folder.join(format!("control.{process}.sock"))
+}
+
+/// What a process answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its process id.
+    pub process: u32,
+    /// HTTP's status: 200 if it went well.
+    pub status: u16,
+    /// JSON, or what it said instead.
+    pub body: Value,
+}
+
+/// Asks every process of the pipeline whose state folder this is; none if none runs.
+///
+/// # Errors
+/// If the folder cannot be read, or a process is there and does not answer.
+pub fn ask(folder: &Path, method: &str, path: &str, body: Option<&Value>) -> std::io::Result<Vec<Answer>> {
+    let mut answers = Vec::new();
+    for (process, socket) in sockets(folder)? {
+        let Some(mut reader) = open(&socket, method, path, body)? else { continue };
+        let status = head(&mut reader)?;
+        let mut text = String::new();
+        reader.read_to_string(&mut text)?;
+        let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::from(text.trim_end()));
+        answers.push(Answer { process, status, body });
+    }
+    Ok(answers)
+}
+
+fn sockets(folder: &Path) -> std::io::Result<Vec<(u32, PathBuf)>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut sockets = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let process = name.strip_prefix("control.").and_then(|rest| rest.strip_suffix(".sock"));
+        if let Some(Ok(process)) = process.map(str::parse) {
+            sockets.push((process, path));
+        }
+    }
+    sockets.sort();
+    Ok(sockets)
+}
+
+/// Sends a request; `None` if nobody is there: the socket is what a killed process left.
+fn open(
+    socket: &Path,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+) -> std::io::Result<Option<BufReader<UnixStream>>> {
+    let Ok(mut stream) = UnixStream::connect(socket) else {
+        std::fs::remove_file(socket).ok();
+        return Ok(None);
+    };
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    let body = body.map(Value::to_string).unwrap_or_default();
+    // HTTP/1.0 (RFC 1945): the answer ends with the connection.
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nhost: lakemill\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    Ok(Some(BufReader::new(stream)))
+}
+
+/// Reads the head of an answer; returns its status.
+fn head(reader: &mut impl BufRead) -> std::io::Result<u16> {
+    let mut first = String::new();
+    reader.read_line(&mut first)?;
+    let wrong = || std::io::Error::new(std::io::ErrorKind::InvalidData, format!("no answer in HTTP: {first:?}"));
+    let status = first.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(wrong)?;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 || line.trim_end().is_empty() {
+            return Ok(status);
+        }
+    }
+}

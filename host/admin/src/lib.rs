@@ -1,0 +1,17 @@
+//! The operator's view of a running pipeline: [`Server`] answers over a socket in the state folder, and, if asked to, over TCP;
+//! [`client`] asks it. Only the socket takes commands: who may write to the state folder may as well stop the process.
+//!
+//! | path | |
+//! |---|---|
+//! | `GET /livez` | the process answers |
+//! | `GET /readyz` | 200 while batches are committed; 503 with the reason while it is parked or waits after a fault |
+//! | `GET /metrics` | Prometheus' text format; [`metrics`] has the names |
+//! | `GET /v1/status` | the object that `run --json` prints at its end |
+//! | `POST /v1/resume` | `{"over_budget": bool}`: go on after parking |
+//! | `POST /v1/reload` | look at the components now |
+
+pub mod client;
+pub mod metrics;
+mod server;
+
+pub use server::{Server, Target};

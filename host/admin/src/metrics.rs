@@ -1,0 +1,177 @@
+//! Metrics in Prometheus' text format. Names are OpenTelemetry's where its conventions have one (dots as underscores, the unit at
+//! the end), and begin with `lakemill` where they have none. docs/operating.md says what each one means for an operator.
+
+use lakemill_pipeline::{Circuit, Summary};
+use prometheus::{Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
+
+/// Prometheus' text format, version 0.0.4.
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// All of it, as of now. `guest_memory_bytes` is what components hold.
+///
+/// # Errors
+/// If a name is not one that Prometheus takes: a defect of ours.
+pub fn text(summary: &Summary, guest_memory_bytes: u64) -> prometheus::Result<String> {
+    let all = All { registry: Registry::new(), pipeline: &summary.pipeline };
+    let counts = &summary.counts;
+    all.counters(
+        "lakemill_rows",
+        "Change events by what became of them: in = out + filtered + late + dead.",
+        "fate",
+        &[
+            ("in", counts.rows_in),
+            ("out", counts.rows_out),
+            ("filtered", counts.rows_filtered),
+            ("late", counts.rows_late),
+            ("dead", counts.rows_dead),
+        ],
+    )?;
+    all.counter(
+        "messaging_client_consumed_messages",
+        "Records read: change events and control records.",
+        counts.rows_in + counts.records_control,
+    )?;
+    let sinks: Vec<_> = summary.sinks.iter().map(|sink| (sink.name.as_str(), sink.rows)).collect();
+    all.counters("lakemill_sink_rows", "Rows written, by sink.", "sink", &sinks)?;
+    for (fate, of) in [("in", 0), ("filtered", 1), ("dead", 2)] {
+        let rows: Vec<_> = summary
+            .transforms
+            .iter()
+            .map(|t| (t.name.as_str(), [t.rows_in, t.rows_filtered, t.rows_dead][of]))
+            .collect();
+        let name = format!("lakemill_transform_rows_{fate}");
+        all.counters(&name, "Rows that a transform saw, dropped or refused.", "transform", &rows)?;
+    }
+    for (name, help, value) in [
+        ("lakemill_batches", "Batches committed.", summary.batches),
+        ("lakemill_commits", "Commits to sinks.", summary.commits),
+        ("lakemill_swaps", "How often other components took over.", summary.swaps),
+        ("lakemill_traps", "Calls of components that failed.", summary.traps),
+        ("lakemill_restarts", "How often the pipeline began again after a fault.", summary.restarts),
+    ] {
+        all.counter(name, help, value)?;
+    }
+    let stages = &summary.stages;
+    all.gauges(
+        "lakemill_stage_seconds_total",
+        "Where the time went, summed over threads; transform is the time in components.",
+        "stage",
+        &[
+            ("poll", stages.poll_s),
+            ("plan", stages.plan_s),
+            ("decode", stages.decode_s),
+            ("transform", stages.transform_s),
+            ("project", stages.project_s),
+            ("stage", stages.stage_s),
+            ("commit", stages.commit_s),
+        ],
+    )?;
+    let latency = &summary.latency_ms;
+    all.gauges(
+        "messaging_process_duration_seconds",
+        "From a record's Kafka timestamp to its commit.",
+        "quantile",
+        &[("0.5", latency.p50 as f64 / 1e3), ("0.99", latency.p99 as f64 / 1e3), ("1", latency.max as f64 / 1e3)],
+    )?;
+    if let Some(lag) = summary.lag {
+        all.gauge("lakemill_lag_records", "Records that are not read yet.", lag as f64)?;
+    }
+    if let Some(us) = summary.watermark_us {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let behind = now.as_secs_f64() - us as f64 / 1e6;
+        all.gauge("lakemill_watermark_behind_seconds", "How far the watermark is behind the clock.", behind)?;
+    }
+    let flag = |on: bool| f64::from(u8::from(on));
+    all.gauge("lakemill_parked", "1 while the pipeline waits for a command.", flag(summary.parked))?;
+    let waits = summary.circuit != Circuit::Closed;
+    all.gauge("lakemill_circuit_open", "1 from a fault to the next commit.", flag(waits))?;
+    all.gauge("process_memory_usage_bytes", "Resident memory.", rss_bytes() as f64)?;
+    all.gauge("lakemill_guest_memory_bytes", "Memory of components.", guest_memory_bytes as f64)?;
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&all.registry.gather(), &mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+struct All<'a> {
+    registry: Registry,
+    pipeline: &'a str,
+}
+
+impl All<'_> {
+    fn opts(&self, name: &str, help: &str) -> Opts {
+        Opts::new(name, help).const_label("pipeline", self.pipeline)
+    }
+
+    fn counter(&self, name: &str, help: &str, value: u64) -> prometheus::Result<()> {
+        let counter = IntCounter::with_opts(self.opts(&format!("{name}_total"), help))?;
+        counter.inc_by(value);
+        self.registry.register(Box::new(counter))
+    }
+
+    fn counters(&self, name: &str, help: &str, label: &str, values: &[(&str, u64)]) -> prometheus::Result<()> {
+        let counters = IntCounterVec::new(self.opts(&format!("{name}_total"), help), &[label])?;
+        for (value, count) in values {
+            counters.with_label_values(&[value]).inc_by(*count);
+        }
+        self.registry.register(Box::new(counters))
+    }
+
+    fn gauge(&self, name: &str, help: &str, value: f64) -> prometheus::Result<()> {
+        let gauge = Gauge::with_opts(self.opts(name, help))?;
+        gauge.set(value);
+        self.registry.register(Box::new(gauge))
+    }
+
+    fn gauges(&self, name: &str, help: &str, label: &str, values: &[(&str, f64)]) -> prometheus::Result<()> {
+        let gauges = GaugeVec::new(self.opts(name, help), &[label])?;
+        for (value, of) in values {
+            gauges.with_label_values(&[value]).set(*of);
+        }
+        self.registry.register(Box::new(gauges))
+    }
+}
+
+/// The process's resident set now, from /proc; 0 where there is none.
+fn rss_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use lakemill_pipeline::{Counts, SinkCounts, TransformCounts};
+
+    use super::*;
+
+    #[test]
+    fn every_number_of_a_summary_is_there() {
+        let transform = TransformCounts { name: "clean".into(), rows_in: 5, rows_filtered: 2, rows_dead: 1 };
+        let summary = Summary {
+            pipeline: "orders".into(),
+            counts: Counts { rows_in: 9, rows_out: 5, rows_dead: 4, records_control: 2, ..Counts::default() },
+            transforms: vec![transform],
+            sinks: vec![SinkCounts { name: "out".into(), rows: 5 }],
+            lag: Some(7),
+            watermark_us: Some(0),
+            parked: true,
+            circuit: Circuit::Open,
+            ..Summary::default()
+        };
+        let text = text(&summary, 64).expect("all names are good");
+        for line in [
+            r#"lakemill_rows_total{fate="dead",pipeline="orders"} 4"#,
+            r#"messaging_client_consumed_messages_total{pipeline="orders"} 11"#,
+            r#"lakemill_sink_rows_total{pipeline="orders",sink="out"} 5"#,
+            r#"lakemill_transform_rows_filtered_total{pipeline="orders",transform="clean"} 2"#,
+            r#"lakemill_lag_records{pipeline="orders"} 7"#,
+            r#"lakemill_parked{pipeline="orders"} 1"#,
+            r#"lakemill_circuit_open{pipeline="orders"} 1"#,
+            r#"lakemill_guest_memory_bytes{pipeline="orders"} 64"#,
+            "# TYPE lakemill_stage_seconds_total gauge",
+        ] {
+            assert!(text.contains(line), "no {line} in\n{text}");
+        }
+    }
+}

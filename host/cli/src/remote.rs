@@ -1,0 +1,44 @@
+//! Asks the running processes of a pipeline.
+
+use std::path::Path;
+
+use lakemill_admin::client::{self, Answer};
+use lakemill_pipeline::spec::SpecFile;
+use serde_json::{Value, json};
+
+use crate::exit::Failure;
+
+/// Asks every process of a pipeline; the answers of those that did as they were asked.
+///
+/// # Errors
+/// If none runs, or one refuses.
+pub fn ask(file: &Path, method: &str, path: &str, body: Option<&Value>) -> Result<Vec<Answer>, Failure> {
+    let file = SpecFile::read(file)?;
+    let folder = file.state_folder();
+    let answers = client::ask(&folder, method, path, body)
+        .map_err(|error| Failure::unreachable(format!("ask the pipeline through {}: {error}", folder.display())))?;
+    if answers.is_empty() {
+        return Err(Failure::unreachable(format!(
+            "pipeline `{}` does not run here: no process answers in {}",
+            file.spec.pipeline,
+            folder.display()
+        )));
+    }
+    match answers.iter().find(|answer| answer.status != 200) {
+        None => Ok(answers),
+        Some(answer) => {
+            let why = answer.body["error"].as_str().map_or_else(|| answer.body.to_string(), str::to_owned);
+            Err(Failure::invalid(format!("process {}: {why}", answer.process)))
+        }
+    }
+}
+
+/// The answers as the one object that `--json` prints.
+pub fn as_json(answers: &[Answer]) -> Value {
+    let each = |answer: &Answer| {
+        let mut object = answer.body.clone();
+        object["process"] = json!(answer.process);
+        object
+    };
+    json!({ "ok": true, "processes": answers.iter().map(each).collect::<Vec<_>>() })
+}
