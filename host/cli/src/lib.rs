@@ -1,6 +1,7 @@
 //! The `lakemill` command: a file a verb under [`commands`].
 
 pub mod commands;
+pub mod compiler;
 pub mod demo;
 pub mod exit;
 pub mod logging;

@@ -3,9 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use lakemill_cli::{Cli, logging, memory};
+use lakemill_cli::{Cli, compiler, logging, memory};
 
 fn main() -> ExitCode {
+    if let Some(ended) = compiler::child() {
+        return ended;
+    }
     memory::settle();
     // clap's own errors end with 2, the code for invalid input.
     let cli = Cli::parse();

@@ -29,6 +29,8 @@ pub struct Options {
     pub workers: Option<usize>,
     /// Where compiled components are kept; the user's cache folder if `None`.
     pub cache: Option<PathBuf>,
+    /// The program that compiles components in a process of its own; `None`: this process does, which is for trusted ones.
+    pub compiler: Option<PathBuf>,
 }
 
 /// The sinks of a pipeline file: those that it names, then the dead letters, then the late rows if there is a place for them.

@@ -47,7 +47,7 @@ impl Loader {
     /// A loader that keeps what it loads in the pipeline's state folder.
     pub fn open(file: &SpecFile, options: &Options) -> Result<Self, PipelineError> {
         let mut loader = Self::of_native(file, options)?;
-        loader.engine = Some(engine(file)?);
+        loader.engine = Some(engine(file, options)?);
         loader.store = Some(ComponentStore::open(&file.state_folder())?);
         Ok(loader)
     }
@@ -166,8 +166,8 @@ pub struct Wired {
 ///
 /// # Errors
 /// If a component cannot be loaded or outputs and sinks do not match.
-pub fn check(file: &SpecFile) -> Result<Vec<Wired>, PipelineError> {
-    let (engine, cache) = (engine(file)?, cache_folder());
+pub fn check(file: &SpecFile, options: &Options) -> Result<Vec<Wired>, PipelineError> {
+    let (engine, cache) = (engine(file, options)?, cache_folder());
     let mut components: Vec<Arc<dyn Transform>> = Vec::new();
     for transform in &file.spec.transforms {
         components.push(Arc::new(load(&engine, &read(file, transform)?, &cache)?));
@@ -195,11 +195,11 @@ pub fn cache_folder() -> PathBuf {
     base.unwrap_or_else(std::env::temp_dir).join("lakemill")
 }
 
-fn engine(file: &SpecFile) -> Result<Engine, PipelineError> {
+fn engine(file: &SpecFile, options: &Options) -> Result<Engine, PipelineError> {
     let largest = file.spec.transforms.iter().map(|transform| transform.limits.memory.0).max().unwrap_or(0);
     let default = EngineOptions::default();
     let memory_bytes_max = usize::try_from(largest).unwrap_or(usize::MAX).max(default.memory_bytes_max);
-    Engine::new(EngineOptions { memory_bytes_max, ..default })
+    Engine::new(EngineOptions { memory_bytes_max, compiler: options.compiler.clone(), ..default })
         .map_err(|error| PipelineError::Invalid(error.to_string()))
 }
 

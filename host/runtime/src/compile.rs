@@ -1,5 +1,5 @@
-//! From a file to machine code. The one place where an encoder and a compiler see a guest's bytes, so that it can move
-//! into a process that may be killed.
+//! From a file to machine code. The one place where an encoder and a compiler see a guest's bytes; `child` runs it in a
+//! process that may be killed.
 
 use std::borrow::Cow;
 

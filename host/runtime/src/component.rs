@@ -11,6 +11,7 @@ use crate::artifact::{Kind, Prepared};
 use crate::bindings::{TransformPre, config, log};
 use crate::cache::{self, CodeCache};
 use crate::call::{Call, Caller};
+use crate::child::compile_in_child;
 use crate::compile::{compile, link};
 use crate::engine::Engine;
 use crate::grants::{Grant, check_interfaces};
@@ -129,7 +130,10 @@ impl Engine {
             return Ok((link(self, &code)?, None));
         }
         let start = Instant::now();
-        let code = compile(self, prepared)?;
+        let code = match &self.options().compiler {
+            Some(program) => compile_in_child(program, self, prepared.bytes)?,
+            None => compile(self, prepared)?,
+        };
         let took = start.elapsed();
         if let Some(cache) = cache {
             warned("write", &name, cache.put(&name, &code));

@@ -1,6 +1,7 @@
 //! The engine: one per process, with every knob of wasmtime that matters set here and nowhere else.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use wasmtime::{
@@ -29,6 +30,9 @@ pub struct EngineOptions {
     /// Memory of a finished call that stays with its slot for the next one instead of going back to the system, in
     /// bytes. Zeroing it again is cheaper than faulting it in again.
     pub keep_resident_bytes: usize,
+    /// The program that compiles in a process of its own, by [`COMPILE_VERB`](crate::COMPILE_VERB): it calls
+    /// [`compile_child`](crate::compile_child). `None`: this process compiles, which is for trusted components.
+    pub compiler: Option<PathBuf>,
 }
 
 impl Default for EngineOptions {
@@ -38,6 +42,7 @@ impl Default for EngineOptions {
             memory_bytes_max: 256 << 20,
             process_memory_bytes_max: 4 << 30,
             keep_resident_bytes: 16 << 20,
+            compiler: None,
         }
     }
 }

@@ -20,6 +20,7 @@ mod bindings;
 mod cache;
 mod call;
 mod cells;
+mod child;
 mod column;
 mod compile;
 mod component;
@@ -39,6 +40,7 @@ mod text;
 mod ticker;
 
 pub use artifact::Kind;
+pub use child::{COMPILE_VERB, compile_child};
 pub use component::{LoadOptions, LoadReport, TransformComponent, read_component};
 pub use engine::{Engine, EngineError, EngineOptions};
 pub use grants::Grant;

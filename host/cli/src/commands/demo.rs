@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lakemill_ingest::embedded::EmbeddedBroker;
-use lakemill_pipeline::{Options, Pipeline, Progress, Summary, spec::SpecFile};
+use lakemill_pipeline::{Pipeline, Progress, Summary, spec::SpecFile};
 use serde_json::json;
 
 use crate::demo::{feed, folder};
 use crate::exit::Failure;
 use crate::orders::{Made, Shape};
-use crate::{commands, watch};
+use crate::{commands, compiler, watch};
 
 /// Partitions of the demo's topic.
 const PARTITIONS: i32 = 8;
@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let file = SpecFile::read(&path)?;
     watch::catch_signals();
-    let pipeline = Pipeline::open(file, Options::default())?;
+    let pipeline = Pipeline::open(file, compiler::options())?;
     let (summary, made) = stream(&pipeline, &brokers, &topic, args, embedded.is_some())?;
     finish(&summary, made, args)
 }

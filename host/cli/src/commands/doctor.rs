@@ -8,6 +8,7 @@ use lakemill_pipeline::{assemble, loader};
 use lakemill_runtime::{Engine, EngineOptions};
 use serde_json::json;
 
+use crate::compiler;
 use crate::exit::Failure;
 
 /// Checks whether `build` and `run` would work here; changes nothing.
@@ -120,7 +121,8 @@ fn pipeline(path: &std::path::Path) -> Vec<Finding> {
         Err(error) => return vec![Finding { check: "file", found: Err(invalid(&error)) }],
     };
     let mut findings = vec![Finding { check: "file", found: Ok(format!("{} is valid", path.display())) }];
-    let components = loader::check(&file).map(|wired| format!("{} loaded and wired", wired.len()));
+    let components =
+        loader::check(&file, &compiler::options()).map(|wired| format!("{} loaded and wired", wired.len()));
     findings.push(Finding { check: "components", found: components.map_err(|e| (e.exit_code(), e.to_string())) });
     for (check, reached) in assemble::reach(&file) {
         findings.push(Finding { check, found: reached.map_err(|error| (error.exit_code(), error.to_string())) });

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use lakemill_admin::{Server, Target};
 use lakemill_pipeline::{Options, Pipeline, Summary, spec::SpecFile};
 
+use crate::compiler;
 use crate::exit::Failure;
 use crate::reload::{self, Watch, WatchMode};
 use crate::watch::{self, CONTROL};
@@ -34,7 +35,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let file = SpecFile::read(&args.file)?;
     watch::catch_signals();
-    let options = Options { until_caught_up: args.until_caught_up, ..Options::default() };
+    let options = Options { until_caught_up: args.until_caught_up, ..compiler::options() };
     let components: Vec<PathBuf> = file.spec.transforms.iter().map(|t| file.resolve(&t.component)).collect();
     // Before they are read, so that no change is missed.
     let watch = args.watch.map(|mode| Watch::of(&components, mode)).transpose()?;

@@ -6,6 +6,7 @@ use lakemill_pipeline::loader;
 use lakemill_pipeline::spec::{self, SpecFile};
 use serde_json::json;
 
+use crate::compiler;
 use crate::exit::Failure;
 
 /// Checks a pipeline file and its components without touching the network.
@@ -29,7 +30,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return Ok(());
     };
     let file = SpecFile::read(path)?;
-    let wiring = loader::check(&file)?;
+    let wiring = loader::check(&file, &compiler::options())?;
     if args.json {
         println!("{}", json!({"ok": true, "pipeline": file.spec.pipeline, "components": wiring}));
         return Ok(());

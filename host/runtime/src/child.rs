@@ -1,0 +1,139 @@
+//! The compiler in a process of its own, which may be killed: compiling is outside of what wasmtime promises about hostile input.
+//! The parent sends a component's bytes, the child answers with machine code or with why not, within bounds of CPU time,
+//! memory and wall time that the system enforces.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use lakemill_model::TransformError;
+
+use crate::artifact::Prepared;
+use crate::compile::compile;
+use crate::engine::{Engine, EngineOptions};
+use crate::limits::{bytes as show, limit};
+
+/// The verb by which the program of [`EngineOptions::compiler`] is started as a compiler; the number of bytes of
+/// [`EngineOptions::memory_bytes_max`] follows it.
+pub const COMPILE_VERB: &str = "compile-component";
+
+const CPU_S_MAX: u64 = 10;
+const WALL_MAX: Duration = Duration::from_secs(20);
+const MEMORY_BYTES_MAX: u64 = 1 << 30;
+/// Machine code is larger than WebAssembly, but not by this.
+const CODE_BYTES_MAX: u64 = 256 << 20;
+
+const WHOLE: u8 = b'+';
+const REFUSED: u8 = b'-';
+
+/// Compiles in a child process.
+///
+/// # Errors
+/// If the component does not compile, or not within the bounds.
+pub(crate) fn compile_in_child(program: &Path, engine: &Engine, component: &[u8]) -> Result<Vec<u8>, TransformError> {
+    let failed = |what: &str, error: std::io::Error| {
+        TransformError::Refused(format!("{what} the compiler ({}): {error}", program.display()))
+    };
+    let mut child = Command::new(program)
+        .arg(COMPILE_VERB)
+        .arg(engine.options().memory_bytes_max.to_string())
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| failed("start", error))?;
+    // It reads everything before it writes anything.
+    let sent = child.stdin.take().map(|mut pipe| pipe.write_all(component));
+    let answer = answer(&mut child);
+    // Whatever it does now, nobody waits for it.
+    child.kill().ok();
+    let status = child.wait().map_err(|error| failed("wait for", error))?;
+    match answer.as_deref() {
+        Some([WHOLE, code @ ..]) => Ok(code.to_vec()),
+        Some([REFUSED, why @ ..]) => Err(TransformError::Refused(String::from_utf8_lossy(why).into_owned())),
+        _ if sent.is_none_or(|sent| sent.is_err()) => {
+            Err(TransformError::Refused("the compiler does not listen".into()))
+        }
+        None => Err(over(&format!("{} s", WALL_MAX.as_secs()))),
+        Some(_) => Err(over(&format!("{CPU_S_MAX} s of CPU time and {} ({status})", show(MEMORY_BYTES_MAX as usize)))),
+    }
+}
+
+/// All that the child says; `None` if it takes too long.
+fn answer(child: &mut Child) -> Option<Vec<u8>> {
+    let pipe = child.stdout.take()?;
+    let (tell, told) = channel();
+    let read = move || {
+        let mut answer = Vec::new();
+        // What was read so far is looked at; nobody listens after the time is up.
+        pipe.take(CODE_BYTES_MAX).read_to_end(&mut answer).ok();
+        tell.send(answer).ok();
+    };
+    std::thread::Builder::new().name("lakemill-compile".into()).spawn(read).ok()?;
+    told.recv_timeout(WALL_MAX).ok()
+}
+
+fn over(bound: &str) -> TransformError {
+    limit(
+        format!("{bound} for compiling a component"),
+        "build it optimised (`opt-level`, `lto`) and with fewer dependencies; no usual transform comes near",
+    )
+}
+
+/// What the child does: compiles standard input to standard output.
+pub fn compile_child(memory_bytes_max: usize) -> ExitCode {
+    let answer = match work(memory_bytes_max) {
+        Ok(code) => [&[WHOLE][..], &code].concat(),
+        Err(why) => [&[REFUSED][..], why.as_bytes()].concat(),
+    };
+    match std::io::stdout().write_all(&answer) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn work(memory_bytes_max: usize) -> Result<Vec<u8>, String> {
+    let options = EngineOptions { calls_max: 1, memory_bytes_max, ..EngineOptions::default() };
+    let engine = Engine::new(options).map_err(|error| error.to_string())?;
+    confine().map_err(|error| format!("confine the compiler: {error}"))?;
+    let mut component = Vec::new();
+    std::io::stdin().read_to_end(&mut component).map_err(|error| error.to_string())?;
+    let words = |error: TransformError| error.to_string();
+    let prepared = Prepared::new(&component).map_err(words)?;
+    compile(&engine, &prepared).map_err(words)
+}
+
+/// Gives up what the compiler does not need, before it sees a byte of the guest's.
+fn confine() -> std::io::Result<()> {
+    // The address space that the engine has set aside is not used.
+    let held = std::fs::read_to_string("/proc/self/statm")?;
+    let pages: u64 = held.split(' ').next().and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    // What a page has at least, and so on the safe side of none.
+    let held = pages * 4096;
+    bound(libc::RLIMIT_CPU, CPU_S_MAX)?;
+    bound(libc::RLIMIT_AS, held + MEMORY_BYTES_MAX)?;
+    bound(libc::RLIMIT_CORE, 0)?;
+    bound(libc::RLIMIT_FSIZE, 0)?;
+    #[expect(unsafe_code, reason = "std has no call for it")]
+    // SAFETY: plain system calls without pointers.
+    let (free, nice) = unsafe {
+        // No rights by way of a program that has more (prctl(2)).
+        let free = libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        (free, libc::nice(5))
+    };
+    if free != 0 || nice == -1 {
+        return Err(std::io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+fn bound(what: libc::__rlimit_resource_t, most: u64) -> std::io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+    #[expect(unsafe_code, reason = "std has no call for it")]
+    // SAFETY: the struct lives as long as the call.
+    let done = unsafe { libc::setrlimit(what, &raw const limit) };
+    if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
