@@ -1,8 +1,8 @@
 //! The real broker that the Kafka lane is given, through a client that has nothing of Lakemill (tests/kafka/client.py).
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::io::{BufWriter, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde::de::DeserializeOwned;
@@ -134,19 +134,30 @@ impl Broker {
                 Send::Abort => lines.extend(b"\"abort\"\n"),
                 Send::Records(records) => {
                     for record in *records {
-                        let line = json!({
-                            "topic": topic,
-                            "partition": record.partition,
-                            "key": record.key.as_deref().map(base64),
-                            "value": record.value.as_deref().map(base64),
-                            "time_ms": record.time_ms,
-                        });
-                        writeln!(lines, "{line}")?;
+                        writeln!(lines, "{}", line(topic, record))?;
                     }
                 }
             }
         }
         self.client(&[&["produce"], settings].concat(), &lines).map(drop)
+    }
+
+    /// A producer that stays.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn producer(&self, settings: &[&str]) -> Result<Producer> {
+        let mut child = Command::new(places::python()?)
+            .arg(places::root().join("tests/kafka/client.py"))
+            .args([&self.address, "produce"])
+            .args(settings)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("start the Kafka client")?;
+        let input = BufWriter::new(child.stdin.take().context("its standard input")?);
+        Ok(Producer { child, input })
     }
 
     /// First offset and end of every partition.
@@ -196,6 +207,53 @@ impl Broker {
     /// If the broker does not say.
     pub fn committed(&self, group: &str, topic: &str) -> Result<BTreeMap<i32, i64>> {
         self.ask(&["committed", group, topic])
+    }
+}
+
+/// A record as the client reads it.
+fn line(topic: &str, record: &Record) -> serde_json::Value {
+    json!({
+        "topic": topic,
+        "partition": record.partition,
+        "key": record.key.as_deref().map(base64),
+        "value": record.value.as_deref().map(base64),
+        "time_ms": record.time_ms,
+    })
+}
+
+/// Sends records as they come.
+pub struct Producer {
+    child: Child,
+    input: BufWriter<ChildStdin>,
+}
+
+impl Producer {
+    /// Sends a record, sooner or later.
+    ///
+    /// # Errors
+    /// If the client is gone.
+    pub fn send(&mut self, topic: &str, record: &Record) -> Result<()> {
+        writeln!(self.input, "{}", line(topic, record)).context("write to the Kafka client")
+    }
+
+    /// Sends what is waiting.
+    ///
+    /// # Errors
+    /// If the client is gone.
+    pub fn flush(&mut self) -> Result<()> {
+        self.input.flush().context("write to the Kafka client")
+    }
+
+    /// Waits until the broker has everything.
+    ///
+    /// # Errors
+    /// If it did not take all of it.
+    pub fn finish(self) -> Result<()> {
+        let Self { child, input } = self;
+        drop(input.into_inner());
+        let output = child.wait_with_output()?;
+        ensure!(output.status.success(), "the Kafka client:\n{}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
     }
 }
 

@@ -5,7 +5,10 @@
 
 pub mod broker;
 pub mod compare;
+pub mod crash;
+pub mod live;
 pub mod log;
+pub mod oracle;
 pub mod orders;
 pub mod places;
 pub mod process;

@@ -284,3 +284,23 @@ fn added(sink: &SinkSpec) -> Vec<Metadata> {
         None => vec![Metadata::Op, Metadata::Partition, Metadata::Offset],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_read_back_as_they_were_kept() {
+        let text = "component: c.wasm\nconfig: { mask: [email], n: 1 }\ngrants: [log]\nlimits: { memory: 8MiB, batch_ms_max: 7 }";
+        let transform: written::Transform = serde_saphyr::from_str(text).expect("is valid");
+        let settings = Settings {
+            config: transform.config.clone().unwrap_or_default(),
+            grants: transform.grants.clone(),
+            limits: transform.limits.clone(),
+        };
+        let text = settings.text();
+        let back: Settings = serde_json::from_str(&text).expect("reads back");
+        assert_eq!(back.text(), text);
+        assert_eq!(limits(&back).memory_bytes_max, 8 << 20);
+    }
+}

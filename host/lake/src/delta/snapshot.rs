@@ -19,6 +19,7 @@ use delta_kernel_engine::DefaultEngineBuilder;
 use delta_kernel_engine::executor::tokio::TokioMultiThreadExecutor;
 use deltalake::logstore::{LogStoreRef, StorageConfig, logstore_for};
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 
 use super::LookError;
 use super::protocol::{Demands, refusals};
@@ -29,13 +30,17 @@ use crate::shape::Shape;
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        // One for the kernel, the others for files: the default of 512 makes a thread, and an arena of memory, for each file.
-        .max_blocking_threads(4)
+        // Some for the kernel, the others for files: the default of 512 makes a thread, and an arena of memory, for each file.
+        .max_blocking_threads(LOOKS_AT_ONCE + 3)
         .thread_name("lake")
         .enable_all()
         .build()
         .expect("the system gives two more threads")
 });
+
+/// Each look holds a thread of the runtime and waits for others to read files: were all threads held by looks, none would end.
+const LOOKS_AT_ONCE: usize = 2;
+static LOOKS: Semaphore = Semaphore::const_new(LOOKS_AT_ONCE);
 
 /// Log files that are read at the same time.
 const FILES_AT_ONCE: NonZero<usize> = NonZero::new(4).expect("it is not 0");
@@ -137,7 +142,7 @@ pub(crate) fn with_snapshot<T: Send + 'static>(
     work: impl FnOnce(&SnapshotRef, &dyn Engine) -> Result<T, LookError> + Send + 'static,
 ) -> Result<T, LookError> {
     let store = log_store(root)?;
-    let task = RUNTIME.spawn_blocking(move || {
+    let look = move || {
         let engine = engine(&store);
         let mut builder = Snapshot::builder_for(store.root_url());
         if let Some(version) = version {
@@ -145,7 +150,11 @@ pub(crate) fn with_snapshot<T: Send + 'static>(
         }
         let snapshot = builder.build(&engine)?;
         work(&snapshot, &engine)
-    });
+    };
+    let task = async {
+        let _place = LOOKS.acquire().await;
+        RUNTIME.spawn_blocking(look).await
+    };
     RUNTIME
         .block_on(task)
         .map_err(|error| LookError::Storage { path: root.display().to_string(), reason: error.to_string() })?

@@ -194,3 +194,26 @@ fn table_info_tells_what_is_there_and_who_wrote_it() {
     assert_eq!(owners, [owner("other", "orders"), owner("shop", "late"), owner("shop", "orders")]);
     assert_eq!(held(&positions[&owner("shop", "late")], 0), Some(10));
 }
+
+/// Each look waits for files that other threads of the same pool read: too many at once would wait for each other for ever.
+#[test]
+fn many_looks_at_once_come_to_an_end() {
+    let folder = Folder::new();
+    let mut sink = folder.sink();
+    for start in 0..20 {
+        let staged = stage(&sink, rows(start, start + 1));
+        sink.commit(staged, &step(0, start, start + 1, 1)).expect("committed");
+    }
+    let location = folder.table().display().to_string();
+    let together = std::sync::Barrier::new(16);
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                together.wait();
+                for _ in 0..5 {
+                    assert_eq!(table_info(&location).expect("reads").version, 19);
+                }
+            });
+        }
+    });
+}

@@ -51,7 +51,8 @@ impl<'de> Deserialize<'de> for Size {
 
 impl Serialize for Size {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(self.0)
+        // A text, as it is read.
+        serializer.collect_str(&self.0)
     }
 }
 

@@ -1,0 +1,118 @@
+"""Says whether Delta tables hold exactly what was sent: reads the log by hand, file by file, in the order of its commits.
+
+usage: oracle.py EXPECTED TABLE=OPS...
+
+EXPECTED is a CSV file `partition,offset,fate,op,id,total` with a line for each record that was sent: fate is change, control or
+dead. OPS are the ops of the changes that the table has to hold once each, such as `cru`, or `dead` for dead letters. Prints one
+JSON object by table: `rows`, `missing`, `surplus` (doubled, or never sent), `disordered` (not in the order of their partition),
+`beyond` (rows of a commit that are not in the ranges it names), `positions` (partition -> the last one that it says it holds), and
+`commits`.
+"""
+
+import json
+import pathlib
+import sys
+import urllib.parse
+
+import polars as pl
+
+
+def commits(table):
+    """The actions of every commit, in order; no version may be missing."""
+    names = sorted((table / "_delta_log").glob("[0-9]*.json"))
+    for version, name in enumerate(names):
+        assert int(name.stem) == version, f"{name}: version {version} is missing"
+        yield [json.loads(line) for line in name.read_text().splitlines()]
+
+
+def read(table, columns):
+    """The rows in the order of commits, with the number of their commit; held positions; rows beyond their commit's ranges."""
+    parts, positions, beyond, count = [], {}, 0, 0
+    for number, actions in enumerate(commits(table)):
+        count += 1
+        info = next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
+        ranges = {p: (start, end) for _, p, start, end in info.get("lakemill.ranges", [])}
+        for action in actions:
+            if "txn" in action:
+                # lakemill/tenant/pipeline/sink/topic/partition; what begins with an `@` or the like is not a sink's position.
+                positions[action["txn"]["appId"]] = action["txn"]["version"]
+            if "add" in action:
+                path = table / urllib.parse.unquote(action["add"]["path"])
+                rows = pl.read_parquet(path, columns=None)
+                rows = columns(rows).with_columns(commit=pl.lit(number))
+                for partition, (start, end) in ranges.items():
+                    of = rows.filter(pl.col("partition") == partition)
+                    beyond += of.filter((pl.col("offset") < start) | (pl.col("offset") >= end)).height
+                beyond += rows.filter(~pl.col("partition").is_in(list(ranges))).height
+                parts.append(rows)
+            assert "remove" not in action, "nobody removes files here"
+    rows = pl.concat(parts) if parts else None
+    return rows, positions, beyond, count
+
+
+def first_of(rows, names):
+    there = [pl.col(name) for name in names if name in rows.columns]
+    return pl.coalesce(there) if there else pl.lit(None)
+
+
+def of_changes(rows):
+    return rows.select(
+        partition=pl.col("_partition").cast(pl.Int32),
+        offset=pl.col("_offset").cast(pl.Int64),
+        op=pl.col("_op"),
+        id=first_of(rows, ["after_id", "before_id", "id"]).cast(pl.Int64),
+        total=first_of(rows, ["after_total", "before_total", "total"]).cast(pl.Float64),
+    )
+
+
+def of_letters(rows):
+    return rows.select(
+        partition=pl.col("partition").cast(pl.Int32),
+        offset=pl.col("offset").cast(pl.Int64),
+        op=pl.lit("dead"),
+        id=pl.lit(0).cast(pl.Int64),
+        total=pl.lit(0.0),
+    )
+
+
+def judge(expected, table, ops):
+    if ops == "dead":
+        columns, wanted = of_letters, expected.filter(pl.col("fate") == "dead")
+        wanted = wanted.with_columns(op=pl.lit("dead"), id=pl.lit(0).cast(pl.Int64), total=pl.lit(0.0))
+    else:
+        columns = of_changes
+        wanted = expected.filter((pl.col("fate") == "change") & pl.col("op").is_in(list(ops)))
+    rows, positions, beyond, count = read(table, columns) if table.exists() else (None, {}, 0, 0)
+    keys = ["partition", "offset", "op", "id", "total"]
+    wanted = wanted.select(keys)
+    if rows is None:
+        return {"rows": 0, "missing": wanted.height, "surplus": 0, "disordered": 0, "beyond": 0, "positions": {}, "commits": count}
+    counted = rows.group_by(keys).agg(found=pl.len())
+    both = wanted.with_columns(sent=pl.lit(1)).join(counted, on=keys, how="full", coalesce=True, nulls_equal=True)
+    missing = both.filter(pl.col("found").is_null()).height
+    surplus = both.select((pl.col("found").fill_null(0) - pl.col("sent").fill_null(0)).clip(0).sum()).item()
+    # Each partition's rows come in the order of its offsets, and so do those of each key.
+    disordered = rows.select((pl.col("offset").diff().over("partition") <= 0).fill_null(False).sum()).item()
+    return {
+        "rows": rows.height,
+        "missing": missing,
+        "surplus": int(surplus or 0),
+        "disordered": int(disordered or 0),
+        "beyond": beyond,
+        "positions": positions,
+        "commits": count,
+        "example": both.filter(pl.col("found").fill_null(0) != pl.col("sent").fill_null(0)).head(3).to_dicts(),
+    }
+
+
+def main():
+    schema = {"partition": pl.Int32, "offset": pl.Int64, "fate": pl.String, "op": pl.String, "id": pl.Int64, "total": pl.Float64}
+    expected = pl.read_csv(sys.argv[1], schema=schema, has_header=True)
+    verdicts = {}
+    for argument in sys.argv[2:]:
+        table, ops = argument.rsplit("=", 1)
+        verdicts[table] = judge(expected, pathlib.Path(table), ops)
+    print(json.dumps(verdicts))
+
+
+main()

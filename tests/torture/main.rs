@@ -1,0 +1,105 @@
+//! The long form of the crash lane: `scripts/torture.sh` runs it with a broker. Each scenario prints one JSON line, with its seed.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use lakemill_tests::broker::Broker;
+use lakemill_tests::crash::{Kill, Outcome, Ring, failpoints};
+use serde_json::json;
+
+/// Events per second of the load.
+const RATE: u64 = 4_000;
+
+/// Kills between two looks of the oracle.
+const KILLS_PER_ROUND: u32 = 50;
+
+fn main() -> Result<()> {
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let seed = match arguments.iter().position(|argument| argument == "--seed") {
+        Some(at) => {
+            let seed = arguments.get(at + 1).context("--seed N")?.parse()?;
+            arguments.drain(at..at + 2);
+            seed
+        }
+        None => fastrand::u64(..1 << 32),
+    };
+    let broker = Broker::of_environment()?;
+    for scenario in arguments.chunks(2) {
+        let [name, count] = scenario else { bail!("usage: torture [--seed N] [kills N] [failpoints N]") };
+        let count: u32 = count.parse()?;
+        let started = Instant::now();
+        let outcome = match name.as_str() {
+            "kills" => kills(&broker, seed, count)?,
+            "failpoints" => at_failpoints(&broker, seed, count)?,
+            other => bail!("no scenario {other}: there are kills and failpoints"),
+        };
+        report(name, seed, &outcome, started.elapsed());
+    }
+    Ok(())
+}
+
+fn kills(broker: &Broker, seed: u64, count: u32) -> Result<Outcome> {
+    let mut all = Outcome::default();
+    let mut round = 0;
+    while all.kills < count {
+        let seed = seed + round;
+        let mut ring = Ring::new(broker, seed, RATE)?;
+        for _ in 0..KILLS_PER_ROUND.min(count - all.kills) {
+            let kill = if ring.random().u32(0..4) == 0 { Kill::Early } else { Kill::Late };
+            ring.cycle(&kill).with_context(|| format!("seed {seed}"))?;
+        }
+        add(&mut all, ring.finish().with_context(|| format!("seed {seed}"))?);
+        round += 1;
+    }
+    Ok(all)
+}
+
+fn at_failpoints(broker: &Broker, seed: u64, count: u32) -> Result<Outcome> {
+    let mut all = Outcome::default();
+    for point in failpoints()? {
+        let mut ring = Ring::new(broker, seed, RATE)?;
+        for _ in 0..count {
+            let times = ring.random().u32(1..8);
+            ring.cycle(&Kill::At(point.clone(), times)).with_context(|| format!("{point}, seed {seed}"))?;
+        }
+        let outcome = ring.finish().with_context(|| format!("{point}, seed {seed}"))?;
+        println!(
+            "{}",
+            json!({ "failpoint": point, "kills": outcome.kills, "missed": outcome.missed, "sums": outcome.sums })
+        );
+        add(&mut all, outcome);
+    }
+    Ok(all)
+}
+
+fn add(all: &mut Outcome, more: Outcome) {
+    all.kills += more.kills;
+    all.missed += more.missed;
+    all.records += more.records;
+    all.sums.rows += more.sums.rows;
+    all.sums.lost += more.sums.lost;
+    all.sums.doubled += more.sums.doubled;
+    all.sums.out_of_order += more.sums.out_of_order;
+    all.recoveries.extend(more.recoveries);
+}
+
+fn report(scenario: &str, seed: u64, outcome: &Outcome, took: Duration) {
+    let mut recoveries: Vec<u128> = outcome.recoveries.iter().map(Duration::as_millis).collect();
+    recoveries.sort_unstable();
+    let at = |share: f64| {
+        recoveries.get(((recoveries.len() as f64 * share) as usize).min(recoveries.len().saturating_sub(1)))
+    };
+    println!(
+        "{}",
+        json!({
+            "scenario": scenario,
+            "seed": seed,
+            "kills": outcome.kills,
+            "missed": outcome.missed,
+            "records": outcome.records,
+            "sums": outcome.sums,
+            "recovery_ms": { "count": recoveries.len(), "p50": at(0.5), "p99": at(0.99), "max": recoveries.last() },
+            "seconds": took.as_secs(),
+        })
+    );
+}
