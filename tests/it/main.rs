@@ -3,7 +3,6 @@
 mod bad_input;
 mod commands;
 mod config;
-mod crash;
 mod demo;
 mod documents;
 mod files;

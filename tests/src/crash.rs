@@ -1,11 +1,12 @@
 //! Kills under live load: a pipeline of four tables and the dead letters is ended again and again, at random instants or at a
 //! failpoint, and goes on each time. In the end the oracle looks at everything.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::broker::Broker;
 use crate::live::{Live, Load};
@@ -13,7 +14,7 @@ use crate::oracle::Sums;
 use crate::orders::Mix;
 use crate::process::Lakemill;
 use crate::spec::Pipeline;
-use crate::{oracle, places, wait, wasm};
+use crate::{log, oracle, places, wait, wasm};
 
 /// How a process ends.
 #[derive(Clone, Debug)]
@@ -211,13 +212,34 @@ impl Ring {
         let paths: Vec<(&Path, &str)> = paths.iter().map(|(path, ops)| (path.as_path(), *ops)).collect();
         self.outcome.sums = oracle::expect_exact(&sent, &paths)?;
         self.outcome.records = sent.records;
+        one_code_per_batch(&paths)?;
         Ok(self.outcome)
+    }
+
+    /// What it came to so far.
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
     }
 
     /// Random choices of this round.
     pub fn random(&mut self) -> &mut fastrand::Rng {
         &mut self.random
     }
+}
+
+/// Whatever was swapped and killed: a batch went through one code, in all of its tables.
+fn one_code_per_batch(tables: &[(&Path, &str)]) -> Result<()> {
+    let mut codes: BTreeMap<u64, Value> = BTreeMap::new();
+    for (table, _) in tables {
+        for commit in log::commits(table)?.iter().filter(|commit| commit.rows_added() > 0) {
+            let info = commit.info().context("a commit without commitInfo")?;
+            let batch = info["lakemill.checkpoint"].as_u64().context("no checkpoint")?;
+            let digests = &info["lakemill.digests"];
+            let first = codes.entry(batch).or_insert_with(|| digests.clone());
+            ensure!(first == digests, "batch {batch}: {first} in one table, {digests} in {}", table.display());
+        }
+    }
+    Ok(())
 }
 
 /// Lets the others go on for a while: a kill comes at any instant.
