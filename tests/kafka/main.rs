@@ -6,6 +6,7 @@ mod gaps;
 mod group;
 mod operate;
 mod resume;
+mod rollout;
 mod source;
 mod start;
 mod support;

@@ -4,7 +4,7 @@ usage: oracle.py EXPECTED TABLE=OPS...
 
 EXPECTED is a CSV file `partition,offset,fate,op,id,total` with a line for each record that was sent: fate is change, control or
 dead. OPS are the ops of the changes that the table has to hold once each, such as `cru`, or `dead` for dead letters. Prints one
-JSON object by table: `rows`, `missing`, `surplus` (doubled, or never sent), `disordered` (not in the order of their partition),
+JSON object by table: `rows`, `missing`, `surplus` (doubled, or never sent), `disordered` (a row of a key that comes after a later one),
 `beyond` (rows of a commit that are not in the ranges it names), `positions` (partition -> the last one that it says it holds), and
 `commits`.
 """
@@ -91,8 +91,8 @@ def judge(expected, table, ops):
     both = wanted.with_columns(sent=pl.lit(1)).join(counted, on=keys, how="full", coalesce=True, nulls_equal=True)
     missing = both.filter(pl.col("found").is_null()).height
     surplus = both.select((pl.col("found").fill_null(0) - pl.col("sent").fill_null(0)).clip(0).sum()).item()
-    # Each partition's rows come in the order of its offsets, and so do those of each key.
-    disordered = rows.select((pl.col("offset").diff().over("partition") <= 0).fill_null(False).sum()).item()
+    # The rows of each key come in the order of its offsets.
+    disordered = rows.select((pl.col("offset").diff().over("partition", "id") <= 0).fill_null(False).sum()).item()
     return {
         "rows": rows.height,
         "missing": missing,

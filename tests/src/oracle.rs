@@ -19,7 +19,7 @@ pub struct Verdict {
     pub missing: u64,
     /// Rows that are there twice, or that nobody sent.
     pub surplus: u64,
-    /// Rows that come after a later one of their partition.
+    /// Rows that come after a later one of their key.
     pub disordered: u64,
     /// Rows that are not in the ranges of their commit.
     pub beyond: u64,

@@ -18,6 +18,19 @@ pub fn version(module: &[u8], number: u32) -> Vec<u8> {
     bytes
 }
 
+/// The `vary` component (tests/guests/vary) with another variant in its data.
+///
+/// # Errors
+/// If it has no place for it.
+pub fn variant(module: &[u8], number: u32) -> Result<Vec<u8>> {
+    let marker = b"lakemill-test-variant:";
+    let at = module.windows(marker.len()).position(|bytes| bytes == marker).context("no place for a variant")?;
+    let mut bytes = module.to_vec();
+    let digits = at + marker.len();
+    bytes[digits..digits + 6].copy_from_slice(format!("{number:06}").as_bytes());
+    Ok(bytes)
+}
+
 /// Puts a file in place of another one at once, as build tools do.
 ///
 /// # Errors

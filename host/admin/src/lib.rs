@@ -9,6 +9,8 @@
 //! | `GET /v1/status` | the object that `run --json` prints at its end |
 //! | `POST /v1/resume` | `{"over_budget": bool}`: go on after parking |
 //! | `POST /v1/reload` | look at the components now |
+//! | `POST /v1/promote` | the components on trial take over |
+//! | `POST /v1/rollback` | the components on trial are dropped, or those before the last swap come back |
 
 pub mod client;
 pub mod metrics;

@@ -46,6 +46,7 @@ pub fn text(summary: &Summary, guest_memory_bytes: u64) -> prometheus::Result<St
         ("lakemill_batches", "Batches committed.", summary.batches),
         ("lakemill_commits", "Commits to sinks.", summary.commits),
         ("lakemill_swaps", "How often other components took over.", summary.swaps),
+        ("lakemill_rollbacks", "How often new components were taken back.", summary.rollbacks),
         ("lakemill_traps", "Calls of components that failed.", summary.traps),
         ("lakemill_restarts", "How often the pipeline began again after a fault.", summary.restarts),
     ] {

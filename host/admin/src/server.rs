@@ -137,7 +137,11 @@ fn views() -> Router<Target> {
 }
 
 fn commands() -> Router<Target> {
-    Router::new().route("/v1/resume", post(resume)).route("/v1/reload", post(reload))
+    Router::new()
+        .route("/v1/resume", post(resume))
+        .route("/v1/reload", post(reload))
+        .route("/v1/promote", post(promote))
+        .route("/v1/rollback", post(roll_back))
 }
 
 async fn ready(State(target): State<Target>) -> Response {
@@ -156,7 +160,7 @@ async fn scrape(State(target): State<Target>) -> Response {
 }
 
 async fn status(State(target): State<Target>) -> Response {
-    Json(target.progress.summary()).into_response()
+    Json(target.pipeline.status(&target.progress)).into_response()
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -178,7 +182,27 @@ async fn reload(State(target): State<Target>) -> Response {
         Ok(Ok(Reloaded::Swapped { digests, took })) => {
             Json(json!({ "swapped": true, "digests": digests, "took_ms": took.as_secs_f64() * 1e3 })).into_response()
         }
+        Ok(Ok(Reloaded::OnTrial { digests })) => {
+            Json(json!({ "swapped": false, "on_trial": true, "digests": digests })).into_response()
+        }
         Ok(Err(error)) => refused(error.to_string()),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+async fn promote(State(target): State<Target>) -> Response {
+    changed(target, |target| target.pipeline.promote(&target.progress), "there is nothing on trial").await
+}
+
+async fn roll_back(State(target): State<Target>) -> Response {
+    let none = "there is nothing on trial, and nothing that ran before";
+    changed(target, |target| target.pipeline.roll_back(&target.progress), none).await
+}
+
+async fn changed(target: Target, change: fn(&Target) -> Option<Vec<String>>, none: &'static str) -> Response {
+    match tokio::task::spawn_blocking(move || change(&target)).await {
+        Ok(Some(digests)) => Json(json!({ "digests": digests })).into_response(),
+        Ok(None) => refused(none.into()),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }

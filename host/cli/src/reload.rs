@@ -90,7 +90,8 @@ pub fn follow(watch: &Watch, pipeline: &Pipeline, progress: &Progress, control: 
             continue;
         }
         match pipeline.reload(progress, control) {
-            Ok(Reloaded::Unchanged) => {}
+            // The trial says so itself.
+            Ok(Reloaded::Unchanged | Reloaded::OnTrial { .. }) => {}
             Ok(Reloaded::Swapped { digests, took }) => {
                 let digests = digests.join(", ");
                 tracing::info!(

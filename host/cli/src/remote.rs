@@ -33,6 +33,28 @@ pub fn ask(file: &Path, method: &str, path: &str, body: Option<&Value>) -> Resul
     }
 }
 
+/// Asks every process for a change of its components, and prints which.
+///
+/// # Errors
+/// If none runs, or one refuses.
+pub fn change(file: &Path, path: &str, what: &str, json: bool) -> Result<(), Failure> {
+    let answers = ask(file, "POST", path, None)?;
+    if json {
+        println!("{}", as_json(&answers));
+        return Ok(());
+    }
+    for answer in &answers {
+        println!("process {}: {} {what}", answer.process, digests(&answer.body));
+    }
+    Ok(())
+}
+
+/// The digests of an answer, for people.
+pub fn digests(body: &Value) -> String {
+    let digests = body["digests"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    digests.collect::<Vec<_>>().join(", ")
+}
+
 /// The answers as the one object that `--json` prints.
 pub fn as_json(answers: &[Answer]) -> Value {
     let each = |answer: &Answer| {

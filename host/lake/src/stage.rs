@@ -186,6 +186,7 @@ impl Target {
             partition_values: part.values.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
             stats: Some(stats::to_json(&encoded.metadata, &fit.data, &nan)),
             modified_ms: now_ms(),
+            made_by: Vec::new(),
         })
     }
 }
@@ -214,6 +215,7 @@ impl Stage for Target {
             rows: files.iter().map(|file| file.rows).sum(),
             bytes: files.iter().map(|file| file.bytes).sum(),
             payload: Payload::Files(files),
+            made_by: Vec::new(),
         })
     }
 }
@@ -223,7 +225,9 @@ pub(crate) fn files_of(sink: &str, staged: Vec<Staged>) -> Result<Vec<StagedFile
     let mut files = Vec::new();
     for staged in staged {
         match staged.payload {
-            Payload::Files(more) => files.extend(more),
+            Payload::Files(more) => {
+                files.extend(more.into_iter().map(|file| StagedFile { made_by: staged.made_by.clone(), ..file }));
+            }
             Payload::Rows(_) => {
                 let reason = "rows were staged for a sink of another kind".to_owned();
                 return Err(SinkError::Unsupported { sink: sink.to_owned(), reason });

@@ -122,6 +122,11 @@ pub trait Transform: Send + Sync {
     /// The SHA-256 of its code, 64 lower-case hex digits: what commits name.
     fn digest(&self) -> &str;
 
+    /// The most memory that one of its calls has had so far, in bytes; 0 if nobody counts.
+    fn memory_bytes_max(&self) -> u64 {
+        0
+    }
+
     /// Transforms one batch. A pure function of the batch and the clock.
     ///
     /// # Errors

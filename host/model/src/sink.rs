@@ -26,6 +26,8 @@ pub struct Staged {
     pub bytes: u64,
     /// What the sink made of them.
     pub payload: Payload,
+    /// SHA-256 of the components that made them, where one commit has rows of several codes; whoever stages leaves it empty.
+    pub made_by: Vec<String>,
 }
 
 /// What a sink makes of rows before the commit.
@@ -52,6 +54,8 @@ pub struct StagedFile {
     pub stats: Option<String>,
     /// Milliseconds since 1970.
     pub modified_ms: i64,
+    /// See [`Staged::made_by`].
+    pub made_by: Vec<String>,
 }
 
 /// The part of a sink that workers use, several at a time: encode, write files, change nothing that is visible.

@@ -12,13 +12,13 @@ use lakemill_sink::ConsoleSink;
 use lakemill_state::Journal;
 
 use crate::budget::Budget;
+use crate::deploy::{Bounds, Mode};
+use crate::deployer::Deployer;
 use crate::error::PipelineError;
-use crate::loader::Loader;
 use crate::run::Assembly;
 use crate::spec::units::Template;
 use crate::spec::written::{self, SinkSpec};
 use crate::spec::{SpecFile, timestamp_ms};
-use crate::version::Switch;
 
 /// What the command line says beside the pipeline file.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +31,10 @@ pub struct Options {
     pub cache: Option<PathBuf>,
     /// The program that compiles components in a process of its own; `None`: this process does, which is for trusted ones.
     pub compiler: Option<PathBuf>,
+    /// How new code takes over.
+    pub mode: Mode,
+    /// What it must keep within.
+    pub bounds: Bounds,
 }
 
 /// The sinks of a pipeline file: those that it names, then the dead letters, then the late rows if there is a place for them.
@@ -46,8 +50,7 @@ pub(crate) fn sink_names(spec: &written::Spec) -> Vec<&str> {
 pub(crate) fn assemble(
     file: &SpecFile,
     options: &Options,
-    loader: &Arc<Loader>,
-    switch: &Arc<Switch>,
+    deployer: &Arc<Deployer>,
 ) -> Result<Assembly, PipelineError> {
     let spec = &file.spec;
     let folder = file.state_folder();
@@ -83,8 +86,7 @@ pub(crate) fn assemble(
             latency_max: Duration::from_millis(spec.batch.latency_ms_max),
         },
         journal: Arc::new(Mutex::new(journal)),
-        loader: loader.clone(),
-        switch: switch.clone(),
+        deployer: deployer.clone(),
         sinks,
         anchor,
         dead_letters,

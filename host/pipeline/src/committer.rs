@@ -13,6 +13,7 @@ use lakemill_state::{Journal, Plan};
 
 use crate::budget::{Allowance, Spending};
 use crate::counts::Counts;
+use crate::deployer::Deployer;
 use crate::error::{OverBudget, PipelineError};
 use crate::job::{Claimed, Prepared, Report, Step};
 use crate::progress::Progress;
@@ -25,6 +26,7 @@ pub(crate) struct Committer<'a> {
     pub reports: Sender<Report>,
     pub progress: &'a Progress,
     pub journal: &'a Mutex<Journal>,
+    pub deployer: &'a Deployer,
     pub budget: Allowance,
     spending: Spending,
     /// By sink: what it holds. A commit never sets a position back.
@@ -39,11 +41,12 @@ impl<'a> Committer<'a> {
         reports: Sender<Report>,
         progress: &'a Progress,
         journal: &'a Mutex<Journal>,
+        deployer: &'a Deployer,
         budget: Allowance,
     ) -> Self {
         let held = vec![Positions::new(); sinks.len()];
         let (spending, epochs) = Default::default();
-        Self { sinks, anchor, reports, progress, journal, budget, spending, held, epochs }
+        Self { sinks, anchor, reports, progress, journal, deployer, budget, spending, held, epochs }
     }
 
     /// Works until the reader says that there is nothing more, or something fails.
@@ -53,7 +56,7 @@ impl<'a> Committer<'a> {
                 Step::Batch { plan, prepared } => {
                     let prepared = prepared.recv().map_err(|_| PipelineError::Lost("worker"))?;
                     let prepared = prepared.and_then(|prepared| self.affordable(&plan, prepared));
-                    if let Err(PipelineError::OverBudget(_)) = &prepared {
+                    if let Err(PipelineError::OverBudget(_) | PipelineError::Canary(_)) = &prepared {
                         self.journal.lock().unwrap_or_else(PoisonError::into_inner).refuse(plan.checkpoint)?;
                     }
                     if self.commit(&plan, prepared?)? {
@@ -138,6 +141,7 @@ impl<'a> Committer<'a> {
         commits += u64::from(last != CommitOutcome::Deferred);
         let commit_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.progress.committed(&prepared, commits, commit_us, now_us() / 1000);
+        self.deployer.look(self.progress);
         for sink in &mut self.sinks {
             if let Err(error) = sink.maintain() {
                 tracing::warn!(sink = sink.name(), %error, "maintenance of a table failed; its commits are not affected");

@@ -48,6 +48,9 @@ pub enum PipelineError {
     /// More rows are dead than the pipeline's error budget allows.
     #[error("{0}")]
     OverBudget(Box<OverBudget>),
+    /// A canary failed on a batch: nothing of it was committed.
+    #[error("the canary failed: {0}")]
+    Canary(String),
     /// A sink did not take the rows.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -93,6 +96,7 @@ impl PipelineError {
             PipelineError::Sink(error) => error.disposition(),
             PipelineError::Decode(_) => Disposition::Retry,
             PipelineError::OverBudget(_) => Disposition::Park,
+            PipelineError::Canary(_) => Disposition::Retry,
             PipelineError::Journal(error) => error.disposition(),
             PipelineError::Lost(_) => Disposition::Halt,
         }

@@ -2,11 +2,12 @@
 //!
 //! [`spec`] reads the pipeline file, [`Pipeline`] loads what it names and runs it. The way of a batch: `reader` (poll, plan) ->
 //! `worker` (decode, watermark, transform, project, stage) -> `committer` (commit in order); `run` starts these three.
-//! `recover` decides where to go on after a restart. `version` is the code that batches go through, `loader` loads it, `poison` and
+//! `recover` decides where to go on after a restart. `version` is the code that batches go through, `loader` loads it, `deployer` changes it (`rollout` and `diff` put new code on trial), `poison` and
 //! `bisect` find the rows that it fails on.
 
 pub mod assemble;
 pub mod control;
+pub mod deploy;
 pub mod error;
 pub mod loader;
 pub mod pipeline;
@@ -19,6 +20,8 @@ mod breaker;
 mod budget;
 mod committer;
 mod counts;
+mod deployer;
+mod diff;
 mod job;
 mod letters;
 mod outputs;
@@ -27,6 +30,7 @@ mod project;
 mod projection;
 mod reader;
 mod recover;
+mod rollout;
 mod run;
 mod version;
 mod worker;
@@ -35,6 +39,8 @@ pub use assemble::Options;
 pub use breaker::Circuit;
 pub use control::Control;
 pub use counts::Counts;
+pub use deploy::{Bounds, Mode, TrialReport};
+pub use deployer::Reloaded;
 pub use error::{OverBudget, PipelineError};
-pub use pipeline::{Pipeline, Reloaded};
+pub use pipeline::Pipeline;
 pub use progress::{Latency, Progress, SinkCounts, Stages, Summary, TransformCounts};

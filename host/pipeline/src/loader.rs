@@ -7,12 +7,13 @@ use std::sync::Arc;
 use lakemill_decode::{Decoder, DecoderConfig, SchemaMode, joined};
 use lakemill_model::{OutputSpec, RowSchema, Transform};
 use lakemill_runtime::{Engine, EngineOptions, Grant, Limits, LoadOptions, TransformComponent, read_component};
-use lakemill_state::{Code, ComponentStore, Plan, SchemaBook};
+use lakemill_state::{Code, ComponentStore, SchemaBook};
 use serde::{Deserialize, Serialize};
 
 use crate::assemble::Options;
 use crate::error::PipelineError;
 use crate::projection::projection;
+use crate::rollout::Rollout;
 use crate::spec::SpecFile;
 use crate::spec::written::{self, Metadata, SinkSpec};
 use crate::version::{BoundTransform, Destination, Lineup, Version};
@@ -73,8 +74,8 @@ impl Loader {
     }
 
     /// The version that a plan names; `None` if the store does not have all of it.
-    pub fn of_plan(&self, plan: &Plan) -> Result<Option<Version>, PipelineError> {
-        let Code { digests, settings } = &plan.code;
+    pub fn of_code(&self, code: &Code) -> Result<Option<Version>, PipelineError> {
+        let Code { digests, settings } = code;
         if digests.len() != self.file.spec.transforms.len() || digests.len() != settings.len() {
             return Ok(None);
         }
@@ -115,8 +116,8 @@ impl Loader {
         Ok(Version::new(code, bound.collect()))
     }
 
-    /// A lineup of this version alone.
-    pub fn lineup(&self, main: Arc<Version>) -> Lineup {
+    /// A lineup of a version, and of one on trial beside it.
+    pub fn lineup(&self, main: Arc<Version>, rollout: Option<Arc<Rollout>>) -> Lineup {
         let mode = match &self.file.spec.source.schema {
             written::Schema::Infer => SchemaMode::Infer,
             written::Schema::Inline => SchemaMode::Inline,
@@ -125,11 +126,12 @@ impl Loader {
                 row: declared.row.iter().map(written::Column::field).collect(),
             }),
         };
-        let config = DecoderConfig { mode, projection: projection([&*main]), ..DecoderConfig::default() };
+        let versions = std::iter::once(&*main).chain(rollout.iter().map(|rollout| &*rollout.version));
+        let config = DecoderConfig { mode, projection: projection(versions), ..DecoderConfig::default() };
         // What was written down by an earlier run, or by another process, holds.
         let book = self.book.clone();
         let settle = move |topic: &str, shown| book.settle(topic, shown, joined).map_err(|error| error.to_string());
-        Lineup { decoder: Decoder::new(config, Box::new(settle)), main }
+        Lineup { decoder: Decoder::new(config, Box::new(settle)), main, rollout }
     }
 
     /// Memory that components hold right now, in bytes.

@@ -3,43 +3,26 @@
 //! A fault that may pass is a restart without losing the process: the run ends at its last commit, waits, and recovers as after
 //! a crash, by the same decisions.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError};
 
-use lakemill_model::{CheckpointId, Disposition, Stage, Transform};
+use lakemill_model::{CheckpointId, Disposition, Transform};
 use lakemill_state::Code;
 
 use crate::assemble::{self, Options, sink_names};
 use crate::breaker::{Breaker, Circuit};
 use crate::control::{Control, Wish};
+use crate::deployer::{Deployer, Reloaded};
 use crate::error::PipelineError;
 use crate::loader::Loader;
 use crate::progress::{Progress, Summary};
 use crate::spec::SpecFile;
-use crate::version::{Lineup, Switch, Version};
+use crate::version::Version;
 
 /// A pipeline, its code loaded.
 pub struct Pipeline {
     file: SpecFile,
     options: Options,
-    loader: Arc<Loader>,
-    switch: Arc<Switch>,
-    /// Of the run under way: whether rows would fit the tables.
-    stages: Mutex<Vec<Arc<dyn Stage>>>,
-}
-
-/// What became of a look at the pipeline's components.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reloaded {
-    /// They are what runs.
-    Unchanged,
-    /// New batches go through these.
-    Swapped {
-        /// SHA-256 of the components, in the order of the pipeline file.
-        digests: Vec<String>,
-        /// What loading and checking took.
-        took: Duration,
-    },
+    deployer: Arc<Deployer>,
 }
 
 impl Pipeline {
@@ -50,7 +33,7 @@ impl Pipeline {
     pub fn open(file: SpecFile, options: Options) -> Result<Self, PipelineError> {
         let loader = Loader::open(&file, &options)?;
         let version = loader.named()?;
-        Ok(Self::of(file, options, loader, version))
+        Self::of(file, options, loader, version)
     }
 
     /// A pipeline over transforms that are loaded already: benchmarks put native code in a component's place.
@@ -65,28 +48,22 @@ impl Pipeline {
         let loader = Loader::of_native(&file, &options)?;
         let digests: Vec<String> = transforms.iter().map(|transform| transform.digest().to_owned()).collect();
         let version = loader.wired(Code { settings: digests.clone(), digests }, transforms)?;
-        Ok(Self::of(file, options, loader, version))
+        Self::of(file, options, loader, version)
     }
 
-    fn of(file: SpecFile, options: Options, loader: Loader, version: Version) -> Self {
-        let lineup = loader.lineup(Arc::new(version));
-        Self {
-            file,
-            options,
-            loader: Arc::new(loader),
-            switch: Arc::new(Switch::new(Arc::new(lineup))),
-            stages: Mutex::default(),
-        }
+    fn of(file: SpecFile, options: Options, loader: Loader, version: Version) -> Result<Self, PipelineError> {
+        let deployer = Deployer::new(loader, version, options.mode, options.bounds, file.state_folder())?;
+        Ok(Self { file, options, deployer: Arc::new(deployer) })
     }
 
     /// Memory that components hold right now, in bytes.
     pub fn guest_memory_bytes(&self) -> u64 {
-        self.loader.guest_memory_bytes()
+        self.deployer.loader.guest_memory_bytes()
     }
 
     /// A fresh progress for [`Pipeline::run`].
     pub fn progress(&self) -> Progress {
-        let main = self.switch.current().main.clone();
+        let main = self.deployer.lineup().main.clone();
         Progress::new(&self.file.spec.pipeline, main.code.digests.clone(), &main.names(), &sink_names(&self.file.spec))
     }
 
@@ -106,16 +83,23 @@ impl Pipeline {
             let result = self.run_once(progress, control, forgiven.take());
             let committed = progress.batches() > committed;
             let error = match result {
-                Ok(()) => return Ok(progress.summary()),
+                Ok(()) => return Ok(self.status(progress)),
                 Err(error) => error,
             };
+            if let PipelineError::Canary(why) = &error
+                && self.deployer.roll_back(why, progress).is_some()
+            {
+                continue;
+            }
             if self.options.until_caught_up || self.file.spec.source.kafka.is_none() {
                 return Err(error);
             }
             match error.disposition() {
+                // New code that cannot live with the error budget goes before the pipeline parks.
+                Disposition::Park if self.deployer.roll_back(&error.to_string(), progress).is_some() => {}
                 Disposition::Park => match self.park(progress, control, &error) {
                     Some(wish) => forgiven = wish,
-                    None => return Ok(progress.summary()),
+                    None => return Ok(self.status(progress)),
                 },
                 Disposition::Retry if progress.batches() > 0 => {
                     let wait = breaker.failed(committed, fastrand::f64());
@@ -128,7 +112,7 @@ impl Pipeline {
                     progress.restarting(Circuit::Open, Some(error.to_string()));
                     control.wait(Some(wait));
                     if control.is_stopped() {
-                        return Ok(progress.summary());
+                        return Ok(self.status(progress));
                     }
                     progress.restarting(Circuit::HalfOpen, Some(error.to_string()));
                 }
@@ -143,18 +127,17 @@ impl Pipeline {
         control: &Control,
         forgiven: Option<CheckpointId>,
     ) -> Result<(), PipelineError> {
-        let assembly = assemble::assemble(&self.file, &self.options, &self.loader, &self.switch)?;
+        let assembly = assemble::assemble(&self.file, &self.options, &self.deployer)?;
         self.clean_up(&assembly.journal.lock().unwrap_or_else(PoisonError::into_inner));
-        *self.stages() = assembly.sinks.iter().map(|sink| sink.stage()).collect();
+        self.deployer.begin(assembly.sinks.iter().map(|sink| sink.stage()).collect());
         assembly.run(progress, control, forgiven)
     }
 
-    /// Removes code that no plan names any more.
+    /// Removes code that nobody needs any more.
     fn clean_up(&self, journal: &lakemill_state::Journal) {
-        let Some(store) = self.loader.store() else { return };
+        let Some(store) = self.deployer.loader.store() else { return };
         let cleaned = journal.content().and_then(|mut needed| {
-            let current = self.switch.current();
-            needed.extend(current.main.code.digests.iter().chain(&current.main.code.settings).cloned());
+            needed.extend(self.deployer.content());
             store.collect(&needed)
         });
         if let Err(error) = cleaned {
@@ -187,38 +170,28 @@ impl Pipeline {
         }
     }
 
-    fn stages(&self) -> std::sync::MutexGuard<'_, Vec<Arc<dyn Stage>>> {
-        self.stages.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Where it is, with what is on trial.
+    pub fn status(&self, progress: &Progress) -> Summary {
+        Summary { trial: self.deployer.trial(), ..progress.summary() }
     }
 
     /// Looks at what the pipeline file's paths hold now; if it is other code than what runs, loads and checks it, and lets new
-    /// batches go through it. What runs is not touched if it is no good.
+    /// batches go through it, or puts it on trial. What runs is not touched if it is no good.
     ///
     /// # Errors
-    /// Why the new code cannot take over.
+    /// Why the new code is not used.
     pub fn reload(&self, progress: &Progress, control: &Control) -> Result<Reloaded, PipelineError> {
-        let started = Instant::now();
-        let version = self.loader.named()?;
-        let current = self.switch.current();
-        if version.code == current.main.code {
-            return Ok(Reloaded::Unchanged);
-        }
-        self.fits_tables(&version, &current)?;
-        let (digests, names) = (version.code.digests.clone(), version.names());
-        self.switch.set(Arc::new(self.loader.lineup(Arc::new(version))));
-        progress.swapped(digests.clone(), &names);
-        control.resume(false);
-        Ok(Reloaded::Swapped { digests, took: started.elapsed() })
+        self.deployer.reload(progress, control)
     }
 
-    /// Whether the tables would take what new code makes of rows like those that came so far.
-    fn fits_tables(&self, version: &Version, current: &Lineup) -> Result<(), PipelineError> {
-        let stages = self.stages().clone();
-        for (sink, table) in version.tables_for(&current.main)? {
-            if let Some(stage) = stages.get(sink) {
-                stage.fits(&table)?;
-            }
-        }
-        Ok(())
+    /// The code on trial takes over; its digests. `None` if there is none.
+    pub fn promote(&self, progress: &Progress) -> Option<Vec<String>> {
+        self.deployer.promote(progress)
+    }
+
+    /// The code on trial is dropped, or, without one, the code before the last change comes back; the digests of what is gone.
+    /// `None` if there is neither.
+    pub fn roll_back(&self, progress: &Progress) -> Option<Vec<String>> {
+        self.deployer.roll_back("by command", progress)
     }
 }

@@ -8,6 +8,19 @@ use lakemill_state::{Cut, Death, Piece};
 use crate::bisect::{Found, TooMany, bisect};
 use crate::version::BoundTransform;
 
+/// One call with all rows.
+///
+/// # Errors
+/// If it fails.
+pub(crate) fn whole(
+    bound: &BoundTransform,
+    batch: &Arc<ChangeBatch>,
+    clock: BatchClock,
+) -> Result<Vec<Called>, TransformError> {
+    let answer = bound.transform.transform(batch, clock)?;
+    Ok(vec![Called { batch: batch.clone(), outcome: Ok(answer) }])
+}
+
 /// One call in the end, and what came of it.
 pub(crate) struct Called {
     /// The rows of the call; one if it is dead.

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::breaker::Circuit;
 use crate::counts::{Counts, Spent};
+use crate::deploy::TrialReport;
 use crate::job::Prepared;
 
 /// What a transform did with the rows that it saw: each transform sees every row that is neither broken nor late.
@@ -98,6 +99,10 @@ pub struct Summary {
     pub digests: Vec<String>,
     /// How often other components took over.
     pub swaps: u64,
+    /// How often new components were taken back.
+    pub rollbacks: u64,
+    /// Of new components: the trial under way, or the last one.
+    pub trial: Option<TrialReport>,
     /// Calls of transforms that failed, not counting those that looked for the rows to blame.
     pub traps: u64,
     /// How often the pipeline began again after a fault.
@@ -201,6 +206,11 @@ impl Progress {
         for (transform, name) in summary.transforms.iter_mut().zip(names) {
             transform.name.clone_from(name);
         }
+    }
+
+    /// New components were taken back.
+    pub(crate) fn rolled_back(&self) {
+        self.lock().summary.rollbacks += 1;
     }
 
     /// The pipeline waits after a fault, or tries again.

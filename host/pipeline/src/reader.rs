@@ -13,12 +13,12 @@ use lakemill_model::{
 use lakemill_state::{Journal, Plan};
 
 use crate::control::Control;
+use crate::deployer::Deployer;
 use crate::error::PipelineError;
 use crate::job::{Claimed, Job, Report, Step};
-use crate::loader::Loader;
 use crate::progress::Progress;
 use crate::recover;
-use crate::version::{Lineup, Switch};
+use crate::version::Lineup;
 
 /// How long a poll may keep the reader from its other duties.
 const TICK: Duration = Duration::from_millis(100);
@@ -64,10 +64,9 @@ pub(crate) struct Reader<'a> {
     pub journal: &'a Mutex<Journal>,
     pub limits: BatchLimits,
     pub start: StartAt,
-    pub loader: &'a Loader,
     /// What new batches go through.
     pub lineup: Arc<Lineup>,
-    pub switch: &'a Switch,
+    pub deployer: &'a Deployer,
     pub steps: Sender<Step>,
     pub jobs: Sender<Job>,
     pub reports: Receiver<Report>,
@@ -167,7 +166,7 @@ impl Reader<'_> {
             emptied.clear();
             filling.raw = emptied;
         }
-        self.lineup = self.switch.current();
+        self.lineup = self.deployer.lineup();
         let watermark_us = self.watermark();
         let planned_at = Instant::now();
         let mut journal = self.journal();
@@ -177,7 +176,7 @@ impl Reader<'_> {
             now_us: now_us(),
             watermark_us,
             code: self.lineup.main.code.clone(),
-            canary: None,
+            canary: self.lineup.canary(),
             cuts: Vec::new(),
             refused: false,
         };
@@ -213,7 +212,7 @@ impl Reader<'_> {
         drop(watermarks);
         let remembered = self.journal().remembered().plans.clone();
         let recover::Replay { plans, void } =
-            recover::replay(&remembered, &positions, &self.held, &self.lineup.main.code);
+            recover::replay(&remembered, &positions, &self.held, |plan| self.lineup.fits(plan));
         for checkpoint in void {
             self.journal().done(checkpoint)?;
         }
@@ -247,9 +246,9 @@ impl Reader<'_> {
     /// The code that a plan was made for, from the store. `None` if it is gone and no sink has a part of the batch, so
     /// that other code may do it.
     fn first_code(&self, plan: &Plan) -> Result<Option<Arc<Lineup>>, Stop> {
-        if let Some(version) = self.loader.of_plan(plan)? {
+        if let Some(lineup) = self.deployer.lineup_of(plan)? {
             tracing::info!(checkpoint = %plan.checkpoint, "an unfinished batch is done with the components that it began with");
-            return Ok(Some(Arc::new(self.loader.lineup(Arc::new(version)))));
+            return Ok(Some(lineup));
         }
         let (checkpoint, digests) = (plan.checkpoint, plan.digests().join(", "));
         if !recover::begun(plan, &self.held) {

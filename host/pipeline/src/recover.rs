@@ -1,7 +1,7 @@
 //! Where to go on: from what the sinks and the journal say to a decision. Pure.
 
 use lakemill_model::{CheckpointId, Epoch, Epochs, NextOffset, Positions, SinkPositions, TopicPartition};
-use lakemill_state::{Code, Plan, Remembered};
+use lakemill_state::{Plan, Remembered};
 
 /// Where partitions go on that were just taken.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -52,13 +52,18 @@ pub(crate) struct Replay {
 /// Decides which plans are replayed: those whose steps begin exactly where all their partitions stand when
 /// it is their turn. `held` is what each sink holds.
 ///
-/// A plan names the code that it is replayed with. Only if it was over the error budget, the pipeline has other code by
-/// now (`current`), and no sink has a part of it, then its records come again in another batch.
-pub(crate) fn replay(plans: &[Plan], positions: &Positions, held: &[Positions], current: &Code) -> Replay {
+/// A plan names the code that it is replayed with. Only if that code was refused for it, the pipeline has other code by now (`is_current`
+/// says whether it is the plan's), and no sink has a part of it, then its records come again in another batch.
+pub(crate) fn replay(
+    plans: &[Plan],
+    positions: &Positions,
+    held: &[Positions],
+    is_current: impl Fn(&Plan) -> bool,
+) -> Replay {
     let (mut replay, mut at) = (Replay::default(), positions.clone());
     for plan in plans {
         let begins_here = plan.delta.iter().all(|(tp, range)| at.get(tp) == Some(range.start));
-        let anew = plan.refused && plan.code != *current && !begun(plan, held);
+        let anew = plan.refused && !is_current(plan) && !begun(plan, held);
         if begins_here && !plan.delta.is_empty() && !anew {
             at.advance(&plan.delta);
             replay.plans.push(plan.clone());
@@ -79,6 +84,7 @@ pub(crate) fn begun(plan: &Plan, held: &[Positions]) -> bool {
 #[cfg(test)]
 mod tests {
     use lakemill_model::{OffsetRange, PositionDelta};
+    use lakemill_state::Code;
 
     use super::*;
 
@@ -145,7 +151,7 @@ mod tests {
             plan(3, &[(0, 20, 30)]),
             plan(4, &[(2, 0, 9)]),
         ];
-        let replay = replay(&plans, &at(&[(0, 10), (1, 0)]), &[], &code("b"));
+        let replay = replay(&plans, &at(&[(0, 10), (1, 0)]), &[], |_| false);
         let ids: Vec<_> = replay.plans.iter().map(|p| p.checkpoint.0).collect();
         assert_eq!(ids, [2, 3]);
         assert_eq!(replay.void, [CheckpointId(1), CheckpointId(4)]);
@@ -156,7 +162,7 @@ mod tests {
         let refused = Plan { refused: true, ..plan(1, &[(0, 0, 10)]) };
         let plans = [refused, plan(2, &[(0, 10, 20)])];
         let decide = |held: &[(i32, i64)], current: &str| {
-            replay(&plans, &at(&[(0, 0)]), &[Positions::new(), at(held)], &code(current)).plans.len()
+            replay(&plans, &at(&[(0, 0)]), &[Positions::new(), at(held)], |plan| plan.code == code(current)).plans.len()
         };
         assert_eq!(decide(&[(0, 0)], "b"), 0, "the one after it is void, too");
         assert_eq!(decide(&[(0, 0)], "a"), 2, "the same code does the same again");

@@ -10,11 +10,10 @@ use lakemill_state::Journal;
 use crate::budget::{Allowance, Budget};
 use crate::committer::Committer;
 use crate::control::Control;
+use crate::deployer::Deployer;
 use crate::error::PipelineError;
-use crate::loader::Loader;
 use crate::progress::Progress;
 use crate::reader::Reader;
-use crate::version::Switch;
 use crate::worker::Workshop;
 
 /// Everything one run needs, opened and checked.
@@ -23,8 +22,7 @@ pub(crate) struct Assembly {
     pub start: StartAt,
     pub limits: BatchLimits,
     pub journal: Arc<Mutex<Journal>>,
-    pub loader: Arc<Loader>,
-    pub switch: Arc<Switch>,
+    pub deployer: Arc<Deployer>,
     pub sinks: Vec<Box<dyn Sink>>,
     /// Index into `sinks`.
     pub anchor: usize,
@@ -70,9 +68,8 @@ impl Assembly {
             journal: &self.journal,
             limits: self.limits,
             start: self.start,
-            loader: &self.loader,
-            lineup: self.switch.current(),
-            switch: &self.switch,
+            lineup: self.deployer.lineup(),
+            deployer: &self.deployer,
             steps: steps_in,
             jobs: jobs_in,
             reports,
@@ -84,7 +81,8 @@ impl Assembly {
             held: Arc::new(vec![Positions::new(); self.sinks.len()]),
             owned: Vec::new(),
         };
-        let committer = Committer::new(self.sinks, self.anchor, reports_in, progress, &self.journal, budget);
+        let committer =
+            Committer::new(self.sinks, self.anchor, reports_in, progress, &self.journal, &self.deployer, budget);
         std::thread::scope(|scope| {
             spawn(scope, "reader", move || reader.run());
             for _ in 0..self.workers {

@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lakemill_decode::Decoder;
 use lakemill_model::{ChangeBatch, RowSchema, TableSchema, Transform};
-use lakemill_state::{Code, Plan};
+use lakemill_state::{Canary, Code, Plan};
 
+use crate::deploy::Mode;
 use crate::error::PipelineError;
 use crate::outputs::OutputPlan;
+use crate::rollout::Rollout;
 use crate::spec::written::Metadata;
 
 /// Where an output goes: the sink's index and the columns that it adds.
@@ -99,32 +101,24 @@ impl Version {
 pub(crate) struct Lineup {
     /// Decodes what any of the versions reads.
     pub decoder: Decoder,
+    /// Makes the tables.
     pub main: Arc<Version>,
+    /// New code on trial beside it.
+    pub rollout: Option<Arc<Rollout>>,
 }
 
 impl Lineup {
+    /// What plans say of a canary.
+    pub fn canary(&self) -> Option<Canary> {
+        let rollout = self.rollout.as_ref()?;
+        match rollout.mode {
+            Mode::Canary(percent) => Some(Canary { code: rollout.version.code.clone(), percent }),
+            Mode::AtOnce | Mode::Shadow => None,
+        }
+    }
+
     /// Whether it is what a plan asks for.
     pub fn fits(&self, plan: &Plan) -> bool {
-        self.main.code == plan.code && plan.canary.is_none()
-    }
-}
-
-/// The lineup of new batches. Whoever has a new one leaves it here; the reader takes it between two batches.
-pub(crate) struct Switch {
-    current: Mutex<Arc<Lineup>>,
-}
-
-impl Switch {
-    pub fn new(lineup: Arc<Lineup>) -> Self {
-        Self { current: Mutex::new(lineup) }
-    }
-
-    /// What the next batch goes through.
-    pub fn current(&self) -> Arc<Lineup> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub fn set(&self, lineup: Arc<Lineup>) {
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = lineup;
+        self.main.code == plan.code && self.canary() == plan.canary
     }
 }

@@ -17,12 +17,14 @@ use lakemill_state::{Cut, Death, Journal};
 
 use crate::budget::Allowance;
 use crate::counts::{Seen, Spent};
+use crate::deploy::{self, Mode};
 use crate::error::{OverBudget, PipelineError};
 use crate::job::{Job, Prepared};
 use crate::letters::{self, Letter, LetterStage};
 use crate::poison::{self, Called};
 use crate::project::project;
 use crate::reader::ranges;
+use crate::rollout::Sample;
 use crate::version::{BoundTransform, Version};
 
 /// What all workers of a pipeline share.
@@ -47,6 +49,13 @@ enum Fate {
     Dead,
 }
 
+/// Which code rows went through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Side {
+    Main,
+    Canary,
+}
+
 /// A batch under way.
 struct Bench<'a> {
     shop: &'a Workshop,
@@ -54,7 +63,8 @@ struct Bench<'a> {
     /// By record of the raw batch.
     fates: Vec<Fate>,
     letters: Vec<Letter>,
-    rows: BTreeMap<usize, Vec<OutputRows>>,
+    /// By sink, and by the side that made them.
+    rows: BTreeMap<(usize, Side), Vec<OutputRows>>,
     seen: Vec<Seen>,
     spent: Spent,
     /// Where transforms failed on this batch just now.
@@ -164,21 +174,93 @@ impl Bench<'_> {
 
     fn transform(&mut self, number: u32, batch: &Arc<ChangeBatch>) -> Result<(), PipelineError> {
         let lineup = self.job.lineup.clone();
-        for (index, bound) in lineup.main.transforms.iter().enumerate() {
+        let canary = self.job.plan.canary.as_ref().zip(lineup.rollout.as_ref());
+        let Some((canary, rollout)) = canary else { return self.side(number, Side::Main, &lineup.main, batch) };
+        let is_canary = |row: &u32| {
+            let record = &self.job.raw.records()[batch.envelope.records[*row as usize] as usize];
+            deploy::is_canary(self.job.raw.key(record), canary.percent)
+        };
+        let (new, old): (Vec<u32>, Vec<u32>) = (0..batch.len() as u32).partition(is_canary);
+        for (rows, side, version) in [(old, Side::Main, &lineup.main), (new, Side::Canary, &rollout.version)] {
+            match rows.len() {
+                0 => {}
+                all if all == batch.len() => self.side(number, side, version, batch)?,
+                _ => self.side(number, side, version, &Arc::new(batch.select(&rows)))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows that one version is for.
+    fn side(
+        &mut self,
+        number: u32,
+        side: Side,
+        version: &Arc<Version>,
+        batch: &Arc<ChangeBatch>,
+    ) -> Result<(), PipelineError> {
+        for (index, bound) in version.transforms.iter().enumerate() {
             let started = Instant::now();
-            let called = self.call(number, index, bound, batch)?;
-            self.spent.transform_us += micros(started);
+            let called = Arc::new(match side {
+                Side::Main => self.call(number, index, bound, batch)?,
+                Side::Canary => self.call_canary(bound, batch)?,
+            });
+            let call_us = micros(started);
+            self.spent.transform_us += call_us;
+            self.show(side, index, version, batch, &called, call_us);
             let started = Instant::now();
-            self.seen[index].rows_in += batch.len() as u64;
-            for Called { batch, outcome } in called {
+            if let Some(seen) = self.seen.get_mut(index) {
+                seen.rows_in += batch.len() as u64;
+            }
+            for Called { batch, outcome } in &*called {
                 match outcome {
-                    Ok(answer) => self.apply(index, &lineup.main, &batch, &answer)?,
-                    Err(death) => self.die(index, bound, &batch, death),
+                    Ok(answer) => self.apply(index, side, version, batch, answer)?,
+                    Err(death) => self.die(index, bound, batch, death),
                 }
             }
             self.spent.project_us += micros(started);
         }
         Ok(())
+    }
+
+    /// Lets a trial know of a call.
+    fn show(
+        &self,
+        side: Side,
+        index: usize,
+        version: &Arc<Version>,
+        batch: &Arc<ChangeBatch>,
+        called: &Arc<Vec<Called>>,
+        call_us: u64,
+    ) {
+        let Some(rollout) = &self.job.lineup.rollout else { return };
+        match rollout.mode {
+            Mode::Shadow => rollout.show(Sample {
+                old: version.clone(),
+                index,
+                batch: batch.clone(),
+                clock: self.clock(),
+                called: called.clone(),
+                call_us,
+            }),
+            Mode::Canary(_) => rollout.note(side == Side::Canary, version, batch.len(), called, call_us),
+            Mode::AtOnce => {}
+        }
+    }
+
+    fn clock(&self) -> BatchClock {
+        BatchClock { now_us: self.job.plan.now_us, watermark_us: self.job.plan.watermark_us }
+    }
+
+    /// A canary that fails is taken back, and its batch is done without it.
+    fn call_canary(&self, bound: &BoundTransform, batch: &Arc<ChangeBatch>) -> Result<Vec<Called>, PipelineError> {
+        poison::whole(bound, batch, self.clock()).map_err(|error| {
+            if self.job.begun {
+                return self.failed(bound, error);
+            }
+            let error = self.failed(bound, error);
+            PipelineError::Canary(error.to_string())
+        })
     }
 
     /// Calls a transform; where it fails, finds the rows that it fails on. A plan that knows from an earlier run says how the batch is
@@ -190,14 +272,13 @@ impl Bench<'_> {
         bound: &BoundTransform,
         batch: &Arc<ChangeBatch>,
     ) -> Result<Vec<Called>, PipelineError> {
-        let plan = &self.job.plan;
-        let clock = BatchClock { now_us: plan.now_us, watermark_us: plan.watermark_us };
+        let (plan, clock) = (&self.job.plan, self.clock());
         let is_this = |cut: &&Cut| cut.batch == number && cut.transform as usize == index;
         if let Some(cut) = plan.cuts.iter().find(is_this) {
             return poison::again(bound, batch, clock, cut).map_err(|error| self.failed(bound, error));
         }
-        let error = match bound.transform.transform(batch, clock) {
-            Ok(answer) => return Ok(vec![Called { batch: batch.clone(), outcome: Ok(answer) }]),
+        let error = match poison::whole(bound, batch, clock) {
+            Ok(called) => return Ok(called),
             Err(error @ TransformError::Refused(_)) => return Err(self.failed(bound, error)),
             // Some sink has rows of the batch, made when this call went well: it will again.
             Err(error) if self.job.begun => return Err(self.failed(bound, error)),
@@ -223,7 +304,7 @@ impl Bench<'_> {
             dead,
             "the component failed on a batch: the rows that it fails on go to the dead letters"
         );
-        self.cuts.push(Cut { batch: number, canary: false, transform: index as u32, pieces });
+        self.cuts.push(Cut { batch: number, transform: index as u32, pieces });
         Ok(called)
     }
 
@@ -247,10 +328,12 @@ impl Bench<'_> {
     }
 
     /// A row that no call survives.
-    fn die(&mut self, index: usize, bound: &BoundTransform, batch: &ChangeBatch, death: Death) {
+    fn die(&mut self, index: usize, bound: &BoundTransform, batch: &ChangeBatch, death: &Death) {
         let record = batch.envelope.records[0];
-        self.seen[index].rows_dead += 1;
-        self.dead(record, bound, death.reason, death.backtrace);
+        if let Some(seen) = self.seen.get_mut(index) {
+            seen.rows_dead += 1;
+        }
+        self.dead(record, bound, death.reason.clone(), death.backtrace.clone());
     }
 
     /// Two transforms may refuse one record: it is one dead letter.
@@ -265,13 +348,16 @@ impl Bench<'_> {
     fn apply(
         &mut self,
         index: usize,
+        side: Side,
         version: &Version,
         batch: &Arc<ChangeBatch>,
         answer: &Answer,
     ) -> Result<(), PipelineError> {
         let bound = &version.transforms[index];
         let records = &batch.envelope.records;
-        self.seen[index].count(batch.len(), answer);
+        if let Some(seen) = self.seen.get_mut(index) {
+            seen.count(batch.len(), answer);
+        }
         for emission in &answer.emissions {
             for &row in &emission.rows {
                 let fate = &mut self.fates[records[row as usize] as usize];
@@ -289,7 +375,7 @@ impl Bench<'_> {
                     bound.transform.description().outputs[emission.output].name
                 ))
             })?;
-            self.rows.entry(*sink).or_default().push(rows);
+            self.rows.entry((*sink, side)).or_default().push(rows);
         }
         for rejection in &answer.rejections {
             self.dead(records[rejection.row as usize], bound, rejection.reason.clone(), None);
@@ -329,7 +415,7 @@ impl Bench<'_> {
             let letters = self.new_letters(sink, letters);
             if !letters.is_empty() {
                 let rows = letters::rows(&self.job.raw, &letters, self.job.plan.now_us);
-                self.rows.entry(sink).or_default().push(rows);
+                self.rows.entry((sink, Side::Main)).or_default().push(rows);
             }
         }
     }
@@ -348,9 +434,16 @@ impl Bench<'_> {
     fn stage(&mut self) -> Result<Vec<(usize, lakemill_model::Staged)>, PipelineError> {
         let started = Instant::now();
         let mut staged = Vec::new();
-        for (sink, parts) in std::mem::take(&mut self.rows) {
+        let plan = &self.job.plan;
+        for ((sink, side), parts) in std::mem::take(&mut self.rows) {
+            // A batch of one code is named by its commit.
+            let made_by = plan.canary.as_ref().map(|canary| match side {
+                Side::Main => plan.code.digests.clone(),
+                Side::Canary => canary.code.digests.clone(),
+            });
             for rows in joined(parts) {
-                staged.push((sink, self.shop.stages[sink].stage(self.job.plan.checkpoint, rows)?));
+                let files = self.shop.stages[sink].stage(plan.checkpoint, rows)?;
+                staged.push((sink, lakemill_model::Staged { made_by: made_by.clone().unwrap_or_default(), ..files }));
             }
         }
         self.spent.stage_us = micros(started);

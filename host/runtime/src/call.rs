@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lakemill_model::TransformError;
 use wasmtime::component::ResourceTable;
@@ -39,6 +40,8 @@ pub(crate) struct Caller {
     /// One JSON object.
     pub(crate) config: Arc<str>,
     pub(crate) component: TransformPre<Call>,
+    /// Of all calls so far.
+    pub(crate) memory_bytes_max: AtomicUsize,
 }
 
 impl Caller {
@@ -53,9 +56,11 @@ impl Caller {
             let instance = self.component.instantiate(&mut store)?;
             work(&mut store, &instance)
         };
+        let called = catch_unwind(AssertUnwindSafe(run));
+        self.memory_bytes_max.fetch_max(store.data().meter.used(), Ordering::Relaxed);
         // A panic of the host inside of a call must not take other pipelines with it. Nothing that it may have left
         // half done outlives the store.
-        match catch_unwind(AssertUnwindSafe(run)) {
+        match called {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => Err(self.explain(&error, &store.data().meter)),
             Err(panic) => {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use lakemill_model::{Answer, BatchClock, ChangeBatch, Description, Transform, TransformError};
@@ -155,7 +156,7 @@ impl Engine {
                 "it does not fit lakemill:transform@0.1.0 as this host knows it: {wrong:#}"
             ))
         })?;
-        Ok(Caller { engine: self.clone(), name, limits, config, component })
+        Ok(Caller { engine: self.clone(), name, limits, config, component, memory_bytes_max: AtomicUsize::new(0) })
     }
 }
 
@@ -233,6 +234,10 @@ impl Transform for TransformComponent {
 
     fn digest(&self) -> &str {
         &self.digest
+    }
+
+    fn memory_bytes_max(&self) -> u64 {
+        self.caller.memory_bytes_max.load(Ordering::Relaxed) as u64
     }
 
     fn transform(&self, batch: &Arc<ChangeBatch>, clock: BatchClock) -> Result<Answer, TransformError> {

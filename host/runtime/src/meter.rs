@@ -97,6 +97,11 @@ impl Meter {
         }
     }
 
+    /// Bytes of all memories and tables.
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+
     /// The last refusal of this call.
     pub(crate) fn refused(&self) -> Option<Refused> {
         self.refused

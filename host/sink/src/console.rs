@@ -78,7 +78,7 @@ impl Stage for Keep {
     }
 
     fn stage(&self, _: CheckpointId, rows: OutputRows) -> Result<Staged, SinkError> {
-        Ok(Staged { rows: rows.batch.num_rows() as u64, bytes: 0, payload: Payload::Rows(rows) })
+        Ok(Staged { rows: rows.batch.num_rows() as u64, bytes: 0, payload: Payload::Rows(rows), made_by: Vec::new() })
     }
 }
 

@@ -1,15 +1,17 @@
 //! What a pipeline must remember of its own, beside what the tables say: the [`journal`] of batch [`plan`]s, the
-//! [`component_store`] with the code that they name, and the [`schema_book`] of inferred columns.
+//! [`component_store`] with the code that they name, which code is [`active`], and the [`schema_book`] of inferred columns.
 //!
 //! Nothing here is the truth about rows: positions live in the tables. Losing this folder between two sinks' commits of one batch
 //! means that the batch is done again with other bounds and another clock: exact where each row is treated for itself.
 
+pub mod active;
 pub mod component_store;
 pub mod journal;
 pub mod plan;
 mod record;
 pub mod schema_book;
 
+pub use active::ActiveCode;
 pub use component_store::ComponentStore;
 pub use journal::{Journal, JournalError, Remembered};
 pub use plan::{Canary, Code, Cut, Death, Piece, Plan};

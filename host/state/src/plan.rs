@@ -54,9 +54,6 @@ pub struct Canary {
 pub struct Cut {
     /// Which of the batches that the records decode to.
     pub batch: u32,
-    /// Whether it is about the canary's part of it.
-    #[serde(default)]
-    pub canary: bool,
     /// Which transform.
     pub transform: u32,
     /// Its pieces, in order: together all rows of the call.

@@ -23,11 +23,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return Ok(());
     }
     for answer in &answers {
-        let digests: Vec<&str> =
-            answer.body["digests"].as_array().into_iter().flatten().filter_map(|digest| digest.as_str()).collect();
-        match digests[..] {
-            [] => println!("process {}: nothing has changed", answer.process),
-            _ => println!("process {}: {} took over", answer.process, digests.join(", ")),
+        let (process, digests) = (answer.process, remote::digests(&answer.body));
+        match (answer.body["swapped"] == true, answer.body["on_trial"] == true) {
+            (true, _) => println!("process {process}: {digests} took over"),
+            (_, true) => println!("process {process}: {digests} are on trial"),
+            _ => println!("process {process}: nothing has changed"),
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lakemill_admin::{Server, Target};
-use lakemill_pipeline::{Options, Pipeline, Summary, spec::SpecFile};
+use lakemill_pipeline::{Bounds, Mode, Options, Pipeline, Summary, spec::SpecFile};
 
 use crate::compiler;
 use crate::exit::Failure;
@@ -23,6 +23,8 @@ pub struct Args {
     /// Let components that change on disk take over while the pipeline runs.
     #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "notify")]
     watch: Option<WatchMode>,
+    #[command(flatten)]
+    trial: Trial,
     /// Answer /livez, /readyz and /metrics here, such as 127.0.0.1:9464; nobody is asked who they are.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
@@ -31,11 +33,59 @@ pub struct Args {
     pub json: bool,
 }
 
+/// How new components take over; they are the file's, where others are in use, and those that `--watch` sees.
+#[derive(Debug, clap::Args)]
+struct Trial {
+    /// New components run on the live batches beside the old ones first; what they make is compared and thrown away.
+    #[arg(long, conflicts_with = "canary")]
+    shadow: bool,
+    /// New components get this many of 100 keys first.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..100))]
+    canary: Option<u8>,
+    /// Let them take over by themselves after this many rows within the bounds; only `lakemill promote` does, if left out.
+    #[arg(long, value_name = "ROWS")]
+    promote_after: Option<u64>,
+    /// Shadow: take them back if more than this share of rows differs, 0 to 1; without it a difference only keeps them from taking
+    /// over by themselves.
+    #[arg(long, value_name = "SHARE")]
+    diff_max: Option<f64>,
+    /// Take them back if this share of their rows dies beyond that of the old ones.
+    #[arg(long, value_name = "SHARE", default_value_t = Bounds::default().error_share_max)]
+    error_share_max: f64,
+    /// Take them back if they take this many times the old ones' time per row.
+    #[arg(long, value_name = "TIMES", default_value_t = Bounds::default().slowdown_max)]
+    slowdown_max: f64,
+}
+
+impl Trial {
+    fn mode(&self) -> Mode {
+        match self.canary {
+            Some(percent) => Mode::Canary(percent),
+            None if self.shadow => Mode::Shadow,
+            None => Mode::AtOnce,
+        }
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            promote_after_rows: self.promote_after,
+            diff_share_max: self.diff_max,
+            error_share_max: self.error_share_max,
+            slowdown_max: self.slowdown_max,
+        }
+    }
+}
+
 /// Runs it.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let file = SpecFile::read(&args.file)?;
     watch::catch_signals();
-    let options = Options { until_caught_up: args.until_caught_up, ..compiler::options() };
+    let options = Options {
+        until_caught_up: args.until_caught_up,
+        mode: args.trial.mode(),
+        bounds: args.trial.bounds(),
+        ..compiler::options()
+    };
     let components: Vec<PathBuf> = file.spec.transforms.iter().map(|t| file.resolve(&t.component)).collect();
     // Before they are read, so that no change is missed.
     let watch = args.watch.map(|mode| Watch::of(&components, mode)).transpose()?;

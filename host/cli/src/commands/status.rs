@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde_json::Value;
+
 use crate::exit::Failure;
 use crate::remote;
 
@@ -14,6 +16,9 @@ pub struct Args {
     #[arg(long)]
     pub json: bool,
 }
+
+/// Differences that are shown; `--json` has more.
+const SAMPLES_SHOWN: usize = 5;
 
 /// Shows it.
 pub fn run(args: &Args) -> Result<(), Failure> {
@@ -39,8 +44,49 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         );
         println!("  lag        {} records", of["lag"]);
         println!("  latency    p50 {} ms, p99 {} ms", of["latency_ms"]["p50"], of["latency_ms"]["p99"]);
-        let digests: Vec<&str> = of["digests"].as_array().into_iter().flatten().filter_map(|d| d.as_str()).collect();
-        println!("  components {} ({} swaps)", digests.join(", "), of["swaps"]);
+        println!("  components {} ({} swaps, {} rollbacks)", remote::digests(of), of["swaps"], of["rollbacks"]);
+        if of["trial"].is_object() {
+            print_trial(&of["trial"]);
+        }
     }
     Ok(())
+}
+
+/// A shadow run or a canary.
+fn print_trial(of: &Value) {
+    let percent = of["percent"].as_u64().map(|percent| format!(" {percent}%")).unwrap_or_default();
+    println!("  trial      {}{percent} of {}", of["mode"].as_str().unwrap_or_default(), remote::digests(of));
+    if let Some(outcome) = of["outcome"].as_str() {
+        println!("    outcome  {outcome}");
+    }
+    for side in ["old", "new"] {
+        let side_of = &of[side];
+        let us = side_of["call_us"].as_f64().unwrap_or(0.0) / side_of["rows"].as_f64().unwrap_or(0.0).max(1.0);
+        let mib = side_of["memory_bytes_max"].as_u64().unwrap_or(0) >> 20;
+        println!(
+            "    {side}      {} rows, {} dead, {} traps, {us:.3} us a row, {mib} MiB",
+            side_of["rows"], side_of["dead"], side_of["traps"]
+        );
+    }
+    if of["mode"] == "shadow" {
+        println!(
+            "    rows     {} compared: {} added, {} missing, {} changed; {} skipped",
+            of["rows_compared"], of["rows_added"], of["rows_missing"], of["rows_changed"], of["rows_skipped"]
+        );
+        for (column, count) in of["columns_changed"].as_object().into_iter().flatten() {
+            println!("    column   {column}: {count} changed");
+        }
+        for sample in of["samples"].as_array().into_iter().flatten().take(SAMPLES_SHOWN) {
+            println!(
+                "    {:<8} {} partition {} offset {}",
+                sample["kind"].as_str().unwrap_or_default(),
+                sample["output"].as_str().unwrap_or_default(),
+                sample["partition"],
+                sample["offset"]
+            );
+            for (column, cells) in sample["columns"].as_object().into_iter().flatten() {
+                println!("               {column}: {} -> {}", cells[0], cells[1]);
+            }
+        }
+    }
 }

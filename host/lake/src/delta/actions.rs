@@ -40,6 +40,8 @@ struct Add<'a> {
     modification_time: i64,
     data_change: bool,
     stats: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<serde_json::Value>,
 }
 
 #[derive(Serialize)]
@@ -104,6 +106,7 @@ impl Entry {
                 modification_time: file.modified_ms,
                 data_change: true,
                 stats: file.stats.as_deref(),
+                tags: tags(file),
             }));
         }
     }
@@ -157,6 +160,12 @@ fn commit_info(
         info["lakemill.ranges"] = commit.delta.iter().map(range).collect();
     }
     info
+}
+
+/// Which code made a file, where the commit alone does not tell.
+fn tags(file: &StagedFile) -> Option<serde_json::Value> {
+    // Values of tags are texts (PROTOCOL.md, "Add File").
+    (!file.made_by.is_empty()).then(|| json!({ "lakemill.digests": file.made_by.join(",") }))
 }
 
 /// A relative path as the URI that the log holds (RFC 3986): readers decode it once.
@@ -222,6 +231,7 @@ mod tests {
             partition_values: vec![("p".to_owned(), Some("a/b".to_owned())), ("q".to_owned(), None)],
             stats: Some(r#"{"numRecords":2}"#.to_owned()),
             modified_ms: 8,
+            made_by: vec!["abc".to_owned(), "def".to_owned()],
         }];
         let schema = TableSchema { fields: vec![Field::new("id", DataType::Int64, false)], key: vec![] };
         let mut entry = Entry::new(&origin, Some(&commit), &files, &["p", "q"]);
@@ -247,7 +257,7 @@ mod tests {
         assert_eq!(
             lines[3],
             json!({"add": {"path": "p=a%252Fb/part%20%C3%BC.parquet", "partitionValues": {"p": "a/b", "q": null}, "size": 10,
-                "modificationTime": 8, "dataChange": true, "stats": "{\"numRecords\":2}"}})
+                "modificationTime": 8, "dataChange": true, "stats": "{\"numRecords\":2}", "tags": {"lakemill.digests": "abc,def"}}})
         );
         assert_eq!(lines[4], json!({"txn": {"appId": "lakemill/t/p/s/orders/3", "version": 9, "lastUpdated": 7}}));
     }

@@ -97,8 +97,15 @@ fn step(start: i64, end: i64, epoch: i64) -> Commit {
 /// Commits a step of ten rows from what the ledger holds.
 fn run(memory: &mut Memory) -> Result<CommitOutcome, SinkError> {
     let mut expected = shown(memory).held;
-    let file =
-        StagedFile { path: "x".into(), bytes: 1, rows: 10, partition_values: vec![], stats: None, modified_ms: 0 };
+    let file = StagedFile {
+        path: "x".into(),
+        bytes: 1,
+        rows: 10,
+        partition_values: vec![],
+        stats: None,
+        modified_ms: 0,
+        made_by: vec![],
+    };
     commit(memory, &mut expected, &[file], &step(0, 10, 1))
 }
 

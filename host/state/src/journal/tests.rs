@@ -136,7 +136,7 @@ fn a_plan_that_is_made_anew_and_its_cuts_are_remembered() {
     journal.plan(anew.clone()).expect("plan");
     let death = Death { reason: "it trapped".into(), backtrace: Some("frame 0".into()) };
     let pieces = vec![Piece { rows: 4, dead: None }, Piece { rows: 1, dead: Some(death) }];
-    let cuts = vec![Cut { batch: 0, canary: true, transform: 1, pieces }];
+    let cuts = vec![Cut { batch: 0, transform: 1, pieces }];
     journal.cut(CheckpointId(2), cuts.clone()).expect("cuts");
     journal.refuse(CheckpointId(2)).expect("refuses");
     let expected = vec![anew, Plan { cuts, refused: true, ..plan(2, 5, 9) }];

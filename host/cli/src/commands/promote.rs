@@ -1,0 +1,21 @@
+//! `lakemill promote`: lets the components on trial take over.
+
+use std::path::PathBuf;
+
+use crate::exit::Failure;
+use crate::remote;
+
+/// Lets the components take over that a running pipeline has on trial (`run --shadow`, `run --canary`).
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The pipeline file.
+    file: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Asks for it.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    remote::change(&args.file, "/v1/promote", "take over", args.json)
+}

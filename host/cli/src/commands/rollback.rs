@@ -1,0 +1,21 @@
+//! `lakemill rollback`: drops the components on trial, or brings those back that ran before.
+
+use std::path::PathBuf;
+
+use crate::exit::Failure;
+use crate::remote;
+
+/// Drops the components that a running pipeline has on trial, or takes its last swap back.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The pipeline file.
+    file: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Asks for it.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    remote::change(&args.file, "/v1/rollback", "are taken back", args.json)
+}

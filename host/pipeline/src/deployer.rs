@@ -1,0 +1,289 @@
+//! Changes the code of a running pipeline: loads, checks, tries, promotes and takes back. What runs is never touched by code that
+//! is no good.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use lakemill_model::Stage;
+use lakemill_state::{ActiveCode, Plan};
+
+use crate::control::Control;
+use crate::deploy::{Bounds, Mode, TrialReport, Verdict};
+use crate::error::PipelineError;
+use crate::loader::Loader;
+use crate::progress::Progress;
+use crate::rollout::Rollout;
+use crate::version::{Lineup, Version};
+
+/// What became of a look at the pipeline's components.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reloaded {
+    /// They are what runs, or what is on trial, or what was taken back before.
+    Unchanged,
+    /// New batches go through these.
+    Swapped {
+        /// SHA-256 of the components, in the order of the pipeline file.
+        digests: Vec<String>,
+        /// What loading and checking took.
+        took: Duration,
+    },
+    /// They are on trial beside what runs.
+    OnTrial {
+        /// SHA-256 of the components, in the order of the pipeline file.
+        digests: Vec<String>,
+    },
+}
+
+/// Code that a swap has replaced.
+struct Probation {
+    previous: Arc<Version>,
+    /// Batches after which the new code is not taken back by itself any more.
+    batches_left: u32,
+}
+
+const PROBATION_BATCHES: u32 = 1_000;
+
+/// The code of a pipeline, and how it changes.
+pub(crate) struct Deployer {
+    pub loader: Loader,
+    mode: Mode,
+    bounds: Bounds,
+    folder: PathBuf,
+    lineup: Mutex<Arc<Lineup>>,
+    /// What ran before the last change, as long as the new code may still be taken back.
+    previous: Mutex<Option<Probation>>,
+    /// The last trial that has ended.
+    last_trial: Mutex<Option<TrialReport>>,
+    /// Of the run under way: whether rows would fit the tables.
+    stages: Mutex<Vec<Arc<dyn Stage>>>,
+}
+
+impl Deployer {
+    /// With the code that the pipeline file names. If other code is in use and new code is not to take over at once, that goes
+    /// on, and the file's is on trial.
+    pub fn new(
+        loader: Loader,
+        named: Version,
+        mode: Mode,
+        bounds: Bounds,
+        folder: PathBuf,
+    ) -> Result<Self, PipelineError> {
+        let known = ActiveCode::read(&folder)?;
+        let named = Arc::new(named);
+        let mut main = named.clone();
+        if mode != Mode::AtOnce
+            && let Some(active) = known.active.filter(|active| *active != named.code)
+            && let Some(version) = loader.of_code(&active)?
+        {
+            main = Arc::new(version);
+        }
+        let on_trial = main.code != named.code && !known.refused.contains(&named.code);
+        let lineup = Arc::new(loader.lineup(main, None));
+        let deployer = Self {
+            loader,
+            mode,
+            bounds,
+            folder,
+            lineup: Mutex::new(lineup),
+            previous: Mutex::default(),
+            last_trial: Mutex::default(),
+            stages: Mutex::default(),
+        };
+        if on_trial {
+            deployer.try_out(named)?;
+        }
+        Ok(deployer)
+    }
+
+    /// What the next batch goes through.
+    pub fn lineup(&self) -> Arc<Lineup> {
+        lock(&self.lineup).clone()
+    }
+
+    /// What a plan asks for, if it is another one than new batches have; `None` if the store does not have all of it.
+    pub fn lineup_of(&self, plan: &Plan) -> Result<Option<Arc<Lineup>>, PipelineError> {
+        let Some(main) = self.loader.of_code(&plan.code)? else { return Ok(None) };
+        let rollout = match &plan.canary {
+            None => None,
+            Some(canary) => {
+                let Some(version) = self.loader.of_code(&canary.code)? else { return Ok(None) };
+                self.rollout(Arc::new(version), Mode::Canary(canary.percent))?
+            }
+        };
+        Ok(Some(Arc::new(self.loader.lineup(Arc::new(main), rollout))))
+    }
+
+    /// A run has begun with these sinks.
+    pub fn begin(&self, stages: Vec<Arc<dyn Stage>>) {
+        *lock(&self.stages) = stages;
+        let lineup = self.lineup();
+        self.remember(|known| known.active = Some(lineup.main.code.clone()));
+    }
+
+    /// All that the component store must keep for it.
+    pub fn content(&self) -> Vec<String> {
+        let lineup = self.lineup();
+        let codes = [Some(&lineup.main.code), lineup.rollout.as_ref().map(|rollout| &rollout.version.code)];
+        let known = ActiveCode::read(&self.folder).unwrap_or_default();
+        let all = codes.into_iter().flatten().chain(&known.active);
+        all.flat_map(|code| code.digests.iter().chain(&code.settings)).cloned().collect()
+    }
+
+    /// Looks at what the pipeline file's paths hold now; if it is new code, loads and checks it, and lets it take over or puts it
+    /// on trial.
+    ///
+    /// # Errors
+    /// Why the new code is not used.
+    pub fn reload(&self, progress: &Progress, control: &Control) -> Result<Reloaded, PipelineError> {
+        let started = Instant::now();
+        let version = self.loader.named()?;
+        let current = self.lineup();
+        let on_trial = current.rollout.as_ref().is_some_and(|rollout| rollout.version.code == version.code);
+        if version.code == current.main.code || on_trial {
+            return Ok(Reloaded::Unchanged);
+        }
+        if self.mode != Mode::AtOnce && ActiveCode::read(&self.folder)?.refused.contains(&version.code) {
+            tracing::warn!("these components were taken back before: they are not tried again");
+            return Ok(Reloaded::Unchanged);
+        }
+        self.fits_tables(&version, &current)?;
+        let digests = version.code.digests.clone();
+        if self.mode != Mode::AtOnce {
+            self.end_trial("other components came");
+            self.try_out(Arc::new(version))?;
+            return Ok(Reloaded::OnTrial { digests });
+        }
+        self.take_over(Arc::new(version), progress);
+        control.resume(false);
+        Ok(Reloaded::Swapped { digests, took: started.elapsed() })
+    }
+
+    /// The code on trial takes over; its digests. `None` if there is none.
+    pub fn promote(&self, progress: &Progress) -> Option<Vec<String>> {
+        let rollout = self.lineup().rollout.clone()?;
+        self.end_trial("promoted");
+        let digests = rollout.version.code.digests.clone();
+        tracing::info!(digests = digests.join(", "), "promoted: the components on trial take over");
+        self.take_over(rollout.version.clone(), progress);
+        Some(digests)
+    }
+
+    /// The code on trial is dropped, or, without one, the code before the last change comes back; the digests of what is gone.
+    /// `None` if there is neither.
+    pub fn roll_back(&self, why: &str, progress: &Progress) -> Option<Vec<String>> {
+        let current = self.lineup();
+        let gone = match &current.rollout {
+            Some(rollout) => {
+                self.end_trial(&format!("taken back: {why}"));
+                self.set(current.main.clone(), None);
+                rollout.version.code.clone()
+            }
+            None => {
+                let Probation { previous, .. } = lock(&self.previous).take()?;
+                self.set(previous.clone(), None);
+                progress.swapped(previous.code.digests.clone(), &previous.names());
+                current.main.code.clone()
+            }
+        };
+        progress.rolled_back();
+        tracing::error!(digests = gone.digests.join(", "), reason = why, "rolled back: the last good components stay");
+        let active = self.lineup().main.code.clone();
+        self.remember(|known| {
+            known.active = Some(active);
+            known.refuse(gone.clone());
+        });
+        Some(gone.digests)
+    }
+
+    /// A batch was committed: does what the bounds of a trial ask for.
+    pub fn look(&self, progress: &Progress) {
+        let mut probation = lock(&self.previous);
+        if let Some(left) = probation.as_mut() {
+            left.batches_left = left.batches_left.saturating_sub(1);
+        }
+        probation.take_if(|left| left.batches_left == 0);
+        drop(probation);
+        let Some(rollout) = self.lineup().rollout.clone() else { return };
+        match rollout.judge() {
+            None => {}
+            Some(Verdict::Promote) => drop(self.promote(progress)),
+            Some(Verdict::RollBack(why)) => drop(self.roll_back(&why, progress)),
+        }
+    }
+
+    /// The trial under way, or the last one.
+    pub fn trial(&self) -> Option<TrialReport> {
+        match &self.lineup().rollout {
+            Some(rollout) => Some(rollout.report()),
+            None => lock(&self.last_trial).clone(),
+        }
+    }
+
+    fn take_over(&self, version: Arc<Version>, progress: &Progress) {
+        let before = self.lineup().main.clone();
+        self.set(version.clone(), None);
+        *lock(&self.previous) = Some(Probation { previous: before, batches_left: PROBATION_BATCHES });
+        self.remember(|known| {
+            known.active = Some(version.code.clone());
+            known.refused.retain(|refused| *refused != version.code);
+        });
+        progress.swapped(version.code.digests.clone(), &version.names());
+    }
+
+    fn try_out(&self, version: Arc<Version>) -> Result<(), PipelineError> {
+        let digests = version.code.digests.join(", ");
+        let rollout = self.rollout(version, self.mode)?;
+        tracing::info!(digests, mode = ?self.mode, "new components are on trial");
+        let main = self.lineup().main.clone();
+        *lock(&self.lineup) = Arc::new(self.loader.lineup(main, rollout));
+        Ok(())
+    }
+
+    fn rollout(&self, version: Arc<Version>, mode: Mode) -> Result<Option<Arc<Rollout>>, PipelineError> {
+        let started = Rollout::start(version, mode, self.bounds);
+        let started = started.map_err(|error| PipelineError::Invalid(format!("start a trial: {error}")))?;
+        Ok(started.map(Arc::new))
+    }
+
+    fn end_trial(&self, outcome: &str) {
+        if let Some(rollout) = &self.lineup().rollout {
+            let report = TrialReport { outcome: Some(outcome.to_owned()), ..rollout.report() };
+            let shown = serde_json::to_string(&report).expect("a report is plain data");
+            tracing::info!(report = shown, "the trial has ended");
+            *lock(&self.last_trial) = Some(report);
+        }
+    }
+
+    fn set(&self, main: Arc<Version>, rollout: Option<Arc<Rollout>>) {
+        *lock(&self.lineup) = Arc::new(self.loader.lineup(main, rollout));
+    }
+
+    /// A restart without what could not be written down takes the pipeline file's word.
+    fn remember(&self, change: impl FnOnce(&mut ActiveCode)) {
+        let known = ActiveCode::read(&self.folder).and_then(|mut known| {
+            let before = known.clone();
+            change(&mut known);
+            if known == before { Ok(()) } else { known.write(&self.folder) }
+        });
+        if let Err(error) = known {
+            tracing::warn!(%error, "which components are in use was not written down");
+        }
+    }
+
+    /// Whether the tables would take what new code makes of rows like those that came so far.
+    fn fits_tables(&self, version: &Version, current: &Lineup) -> Result<(), PipelineError> {
+        let stages = lock(&self.stages).clone();
+        for (sink, table) in version.tables_for(&current.main)? {
+            if let Some(stage) = stages.get(sink) {
+                stage.fits(&table)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is in there is replaced as a whole: a panic elsewhere leaves it usable.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

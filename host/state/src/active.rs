@@ -1,0 +1,101 @@
+//! Which code is in use: what a restart needs to know while other code is on trial, or was taken back.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::journal::JournalError;
+use crate::plan::Code;
+
+/// Refused code that is remembered.
+const REFUSED_MAX: usize = 16;
+
+/// The code that makes the tables, and code that is not to be tried again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActiveCode {
+    /// What new batches go through; `None`: nothing has run yet.
+    pub active: Option<Code>,
+    /// What was taken back, the last one last.
+    #[serde(default)]
+    pub refused: Vec<Code>,
+}
+
+impl ActiveCode {
+    /// What the state folder says; nothing if it says nothing.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is damaged.
+    pub fn read(folder: &Path) -> Result<Self, JournalError> {
+        let path = path(folder);
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| JournalError::Corrupt {
+                at: error.column(),
+                reason: error.to_string(),
+                path,
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(io_error("read", &path)(error)),
+        }
+    }
+
+    /// Writes it down in place of what was there, durably.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<(), JournalError> {
+        let (path, temporary) = (path(folder), folder.join(format!("active.json.{}.tmp", std::process::id())));
+        let text = serde_json::to_vec(self).expect("codes are plain data");
+        let write = || {
+            let mut file = File::create(&temporary)?;
+            file.write_all(&text)?;
+            file.sync_all()
+        };
+        write().map_err(io_error("write", &temporary))?;
+        fs::rename(&temporary, &path).map_err(io_error("rename", &temporary))?;
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error("sync", folder))
+    }
+
+    /// This code is not to be tried again.
+    pub fn refuse(&mut self, code: Code) {
+        self.refused.retain(|known| *known != code);
+        self.refused.push(code);
+        let old = self.refused.len().saturating_sub(REFUSED_MAX);
+        self.refused.drain(..old);
+    }
+}
+
+fn path(folder: &Path) -> PathBuf {
+    folder.join("active.json")
+}
+
+fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> JournalError + 'a {
+    move |source| JournalError::Io { action, path: path.into(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(name: &str) -> Code {
+        Code { digests: vec![name.into()], settings: vec![name.into()] }
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_what_is_refused_is_kept_a_while() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(ActiveCode::read(folder.path()).expect("reads"), ActiveCode::default());
+        let mut active = ActiveCode { active: Some(code("a")), refused: vec![] };
+        for n in 0..REFUSED_MAX + 2 {
+            active.refuse(code(&n.to_string()));
+        }
+        active.refuse(code("5"));
+        active.write(folder.path()).expect("writes");
+        let read = ActiveCode::read(folder.path()).expect("reads");
+        assert_eq!(read, active);
+        assert_eq!((read.refused.len(), read.refused.last()), (REFUSED_MAX, Some(&code("5"))));
+        fs::write(path(folder.path()), "{\"active\":").expect("writes");
+        assert!(matches!(ActiveCode::read(folder.path()), Err(JournalError::Corrupt { .. })));
+    }
+}
