@@ -179,6 +179,7 @@ fn a_canary_has_its_keys_and_each_file_names_its_code() -> Result<()> {
         .filter_map(|action| Some(action["add"]["tags"]["lakemill.digests"].as_str()?.to_owned()))
         .collect();
     ensure!(tags.contains(&first) && tags.contains(&second), "{tags:?}");
+    each_row_names_its_code(&stage, &second)?;
     stage.command("rollback")?;
     lakemill.until_it_says("rolled back", 1)?;
     let (report, sent, pipeline) = stage.finish(lakemill)?;
@@ -188,6 +189,33 @@ fn a_canary_has_its_keys_and_each_file_names_its_code() -> Result<()> {
     let verdict = verdicts.values().next().context("a verdict")?;
     ensure!(verdict.surplus == 0 && verdict.missing > 0, "{verdict:?}");
     ensure!((verdict.missing as f64) < 0.05 * verdict.rows as f64, "{verdict:?}");
+    Ok(())
+}
+
+/// `blame` tells rows of the canary, which drops ids that end with 0, from the others.
+fn each_row_names_its_code(stage: &Stage, canary: &str) -> Result<()> {
+    let table = stage.pipeline.path("out");
+    let mut sides = [0, 0];
+    for id in 1..60 {
+        let condition = format!("--where=id={id}");
+        let said =
+            process::run(["blame".as_ref(), table.as_os_str(), condition.as_ref(), "--json".as_ref()])?.report()?;
+        let rows = said["rows"].as_array().context("rows")?;
+        for row in rows {
+            ensure!(row["row"]["id"] == id.to_string(), "{row}");
+            let by_canary = row["digests"] == json!([canary]);
+            ensure!(row["digests"].as_array().is_some_and(|digests| digests.len() == 1), "{row}");
+            sides[usize::from(by_canary)] += 1;
+            let offset = row["row"]["_offset"].as_str().and_then(|text| text.parse::<i64>().ok());
+            let partition = row["row"]["_partition"].as_str().and_then(|text| text.parse::<i64>().ok());
+            let ranges = row["ranges"].as_array().context("ranges")?;
+            let within = ranges.iter().any(|range| {
+                range[1].as_i64() == partition && range[2].as_i64() <= offset && offset < range[3].as_i64()
+            });
+            ensure!(within, "its position is not in its batch: {row}");
+        }
+    }
+    ensure!(sides[0] > 0 && sides[1] > 0, "{sides:?}");
     Ok(())
 }
 

@@ -41,6 +41,7 @@ enum Command {
     Build(commands::build::Args),
     Test(commands::test::Args),
     Inspect(commands::inspect::Args),
+    Blame(commands::blame::Args),
     Doctor(commands::doctor::Args),
     Demo(commands::demo::Args),
 }
@@ -59,6 +60,7 @@ pub fn dispatch(cli: Cli) -> u8 {
         Command::Build(args) => exit::report(args.json, commands::build::run(&args)),
         Command::Test(args) => exit::report(args.json, commands::test::run(&args)),
         Command::Inspect(args) => exit::report(args.json, commands::inspect::run(&args)),
+        Command::Blame(args) => exit::report(args.json, commands::blame::run(&args)),
         Command::Doctor(args) => exit::report(args.json, commands::doctor::run(&args)),
         Command::Demo(args) => exit::report(args.json, commands::demo::run(&args)),
     }

@@ -9,6 +9,7 @@
 //! Outward everything is synchronous; the kernel's tokio runtime stays in `delta::snapshot`.
 
 mod app_id;
+mod blame;
 mod delta;
 mod disk;
 mod encode;
@@ -22,6 +23,7 @@ mod stage;
 mod stats;
 
 pub use app_id::{AppId, AppIdKind};
+pub use blame::{Blamed, blame};
 pub use delta::DeltaSink;
 pub use info::{TableInfo, TableKind, TableOwner, table_info};
 pub use options::{Compression, TableOptions};

@@ -1,5 +1,6 @@
 //! One file a verb.
 
+pub mod blame;
 pub mod build;
 pub mod demo;
 pub mod doctor;

@@ -71,6 +71,9 @@ pub(crate) struct FileEntry {
     /// Bounds and null counts as in Delta.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stats: Option<Box<RawValue>>,
+    /// SHA-256 of the components that made it, where the entry has files of several codes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) made_by: Vec<String>,
 }
 
 impl From<&StagedFile> for FileEntry {
@@ -81,6 +84,7 @@ impl From<&StagedFile> for FileEntry {
             bytes: file.bytes,
             partition: file.partition_values.iter().cloned().collect(),
             stats: file.stats.clone().and_then(|stats| RawValue::from_string(stats).ok()),
+            made_by: file.made_by.clone(),
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::shape::Shape;
 use crate::stage::{Target, files_of, now_ms};
 use manifest::{Entry, FileEntry, LIST_VERSIONS, List, Totals, from_bytes, to_bytes};
 use read::newest;
-pub(crate) use read::{Newest, newest_entry};
+pub(crate) use read::{Newest, commits, newest_entry};
 pub use read::{VisibleFile, visible_files};
 
 /// Parquet files with a manifest as a sink that appends.

@@ -6,8 +6,9 @@ use std::path::Path;
 
 use lakemill_model::SinkError;
 
-use super::manifest::{Entry, LIST_VERSIONS, List, Totals, from_bytes};
+use super::manifest::{Entry, FileEntry, LIST_VERSIONS, List, Totals, from_bytes};
 use super::{damaged, entry_name, list_name, shape_of};
+use crate::blame::{Seen, SeenFile};
 use crate::disk::{DiskError, Doing as _, read};
 use crate::options::local_path;
 use crate::shape::Shape;
@@ -59,6 +60,36 @@ pub fn visible_files(location: &str) -> Result<Vec<VisibleFile>, SinkError> {
         next = if by_list { hundred + 1 } else { next + 1 };
     }
     Ok(files)
+}
+
+/// All commits of the Parquet table at `location`.
+pub(crate) fn commits(location: &str) -> Result<Vec<Seen>, SinkError> {
+    let refused = |reason| SinkError::Unsupported { sink: location.to_owned(), reason };
+    let dir = local_path(location).map_err(refused)?.join("_manifest");
+    let Some(newest) = newest(&dir).map_err(|error| error.into_sink_error(location))? else { return Ok(Vec::new()) };
+    let mut commits = Vec::new();
+    for version in 0..=newest {
+        let path = dir.join(entry_name(version));
+        let bytes = read(&path).map_err(|error| error.into_sink_error(location))?.unwrap_or_default();
+        let (entry, _) = from_bytes::<Entry>(&bytes).map_err(|reason| damaged(location, &path, reason))?;
+        let file = |file: FileEntry| SeenFile {
+            path: file.path,
+            // The columns of folders are in the files, too.
+            partition: BTreeMap::new(),
+            stats: file.stats.and_then(|stats| serde_json::from_str(stats.get()).ok()).unwrap_or_default(),
+            made_by: file.made_by,
+        };
+        commits.push(Seen {
+            version,
+            time_ms: entry.time_ms,
+            pipeline: Some(entry.pipeline),
+            digests: entry.digests,
+            checkpoint: entry.checkpoint,
+            ranges: entry.ranges,
+            files: entry.files.into_iter().map(file).collect(),
+        });
+    }
+    Ok(commits)
 }
 
 /// A table as its newest entry tells it.

@@ -1,0 +1,67 @@
+//! `lakemill blame`: which code, batch and Kafka position are behind a row.
+
+use lakemill_lake::{Blamed, blame};
+use serde_json::json;
+
+use crate::exit::Failure;
+use crate::watch::timestamp;
+
+/// Names the code, the batch and the Kafka position behind rows of a table.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The table's folder.
+    table: String,
+    /// A column and the text of its cell, `id=42`; several must all hold.
+    #[arg(long = "where", value_name = "COLUMN=TEXT", required = true, value_parser = condition)]
+    conditions: Vec<(String, String)>,
+    /// Rows at most, the newest first.
+    #[arg(long, default_value_t = 10)]
+    rows_max: usize,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn condition(text: &str) -> Result<(String, String), String> {
+    let (column, value) = text.split_once('=').ok_or_else(|| format!("`{text}`: write COLUMN=TEXT, such as id=42"))?;
+    Ok((column.to_owned(), value.to_owned()))
+}
+
+/// Names them.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let rows =
+        blame(&args.table, &args.conditions, args.rows_max).map_err(|error| Failure::invalid(error.to_string()))?;
+    if args.json {
+        println!("{}", json!({ "ok": true, "rows": rows }));
+        return Ok(());
+    }
+    if rows.is_empty() {
+        println!("no such row in {}", args.table);
+    }
+    for row in &rows {
+        print(row);
+    }
+    Ok(())
+}
+
+fn print(of: &Blamed) {
+    let cells: Vec<String> = of.row.iter().map(|(name, cell)| format!("{name}={cell}")).collect();
+    println!("{}", cells.join(" "));
+    match &of.pipeline {
+        Some(pipeline) => println!("  code      {} (pipeline {pipeline})", of.digests.join(", ")),
+        None => println!("  code      not Lakemill's, or somebody has rewritten the file since"),
+    }
+    println!("  commit    version {} at {}", of.version, timestamp(of.time_ms.saturating_mul(1000)));
+    if let Some(checkpoint) = of.checkpoint {
+        let ranges: Vec<String> = of
+            .ranges
+            .iter()
+            .map(|(topic, partition, start, end)| format!("{topic}/{partition} {start}..{end}"))
+            .collect();
+        println!("  batch     {checkpoint}: {}", ranges.join(", "));
+    }
+    if let (Some(partition), Some(offset)) = (of.row.get("_partition"), of.row.get("_offset")) {
+        println!("  position  partition {partition}, offset {offset}");
+    }
+    println!("  file      {}", of.file);
+}

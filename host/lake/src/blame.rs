@@ -1,0 +1,269 @@
+//! Which code made a row: the commits of a table from the newest back, and the rows of their files. Reads only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use arrow_array::{Array, RecordBatch};
+use arrow_cast::display::array_value_to_string;
+use lakemill_model::SinkError;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::Value;
+
+use crate::options::local_path;
+use crate::parquet::commits as parquet_commits;
+
+/// A row, and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Blamed {
+    /// The table version that brought it.
+    pub version: u64,
+    /// When, in milliseconds since 1970.
+    pub time_ms: i64,
+    /// The pipeline that wrote it; `None`: it was not Lakemill, or somebody has rewritten the file since.
+    pub pipeline: Option<String>,
+    /// SHA-256 of the components that the row went through, in the order of the pipeline file.
+    pub digests: Vec<String>,
+    /// The batch.
+    pub checkpoint: Option<u64>,
+    /// The batch's ranges: topic, partition, first offset, one past the last.
+    pub ranges: Vec<(String, i32, i64, i64)>,
+    /// The data file.
+    pub file: String,
+    /// Its cells as text; null cells are left out.
+    pub row: BTreeMap<String, String>,
+}
+
+/// A commit, whatever kind of table it is in.
+pub(crate) struct Seen {
+    pub version: u64,
+    pub time_ms: i64,
+    pub pipeline: Option<String>,
+    pub digests: Vec<String>,
+    pub checkpoint: Option<u64>,
+    pub ranges: Vec<(String, i32, i64, i64)>,
+    pub files: Vec<SeenFile>,
+}
+
+/// A file that a commit brings.
+pub(crate) struct SeenFile {
+    /// Relative to the table's folder.
+    pub path: String,
+    pub partition: BTreeMap<String, Option<String>>,
+    /// Delta's statistics.
+    pub stats: Value,
+    /// Where the commit has several codes.
+    pub made_by: Vec<String>,
+}
+
+/// The rows whose cells, as text, are what `conditions` (column, text) say; the newest first, at most `rows_max`.
+///
+/// # Errors
+/// [`SinkError::Unsupported`] if there is no table at `location`, or it has no such column; [`SinkError::Storage`] if it cannot be
+/// read.
+pub fn blame(location: &str, conditions: &[(String, String)], rows_max: usize) -> Result<Vec<Blamed>, SinkError> {
+    let unsupported = |reason: String| SinkError::Unsupported { sink: location.to_owned(), reason };
+    let root = local_path(location).map_err(unsupported)?;
+    let mut commits = match delta_commits(&root).map_err(|error| storage(location, &root, &error))? {
+        Some(commits) => commits,
+        None => parquet_commits(location)?,
+    };
+    if commits.is_empty() {
+        return Err(unsupported(format!("there is no table at {}", root.display())));
+    }
+    commits.sort_by_key(|commit| std::cmp::Reverse(commit.version));
+    let mut found = Vec::new();
+    for commit in &commits {
+        for file in commit.files.iter().rev() {
+            if !may_hold(file, conditions) {
+                continue;
+            }
+            for row in rows(&root, file, conditions, location)?.into_iter().rev() {
+                if found.len() == rows_max {
+                    return Ok(found);
+                }
+                let digests = if file.made_by.is_empty() { &commit.digests } else { &file.made_by };
+                found.push(Blamed {
+                    version: commit.version,
+                    time_ms: commit.time_ms,
+                    pipeline: commit.pipeline.clone(),
+                    digests: digests.clone(),
+                    checkpoint: commit.checkpoint,
+                    ranges: commit.ranges.clone(),
+                    file: file.path.clone(),
+                    row,
+                });
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn storage(location: &str, path: &Path, error: &dyn std::fmt::Display) -> SinkError {
+    SinkError::Storage {
+        sink: location.to_owned(),
+        action: "read",
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    }
+}
+
+/// The commits whose entries are there, with the files that are still the table's; `None` if it is no Delta table. PROTOCOL.md, "Delta Log
+/// Entries".
+fn delta_commits(root: &Path) -> std::io::Result<Option<Vec<Seen>>> {
+    let dir = root.join("_delta_log");
+    let names = match std::fs::read_dir(&dir) {
+        Ok(names) => names,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut entries: Vec<(u64, PathBuf)> = Vec::new();
+    for name in names {
+        let path = name?.path();
+        let version = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".json")?.parse().ok());
+        entries.extend(version.map(|version| (version, path)));
+    }
+    entries.sort();
+    let (mut commits, mut removed) = (Vec::new(), BTreeSet::new());
+    // From the newest back: what was removed later is no longer the table's.
+    for (version, path) in entries.into_iter().rev() {
+        let text = std::fs::read_to_string(&path)?;
+        let actions: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let info = actions.iter().find_map(|action| action.get("commitInfo")).cloned().unwrap_or_default();
+        let files = actions.iter().filter_map(|action| seen_file(action.get("add")?));
+        let files: Vec<SeenFile> = files.filter(|file| !removed.contains(&file.path)).collect();
+        let gone = actions.iter().filter_map(|action| decode(action["remove"]["path"].as_str()?));
+        removed.extend(gone);
+        commits.push(Seen {
+            version,
+            time_ms: info["timestamp"].as_i64().unwrap_or(0),
+            pipeline: info["lakemill.pipeline"].as_str().map(str::to_owned),
+            digests: serde_json::from_value(info["lakemill.digests"].clone()).unwrap_or_default(),
+            checkpoint: info["lakemill.checkpoint"].as_u64(),
+            ranges: serde_json::from_value(info["lakemill.ranges"].clone()).unwrap_or_default(),
+            files,
+        });
+    }
+    Ok(Some(commits))
+}
+
+fn seen_file(add: &Value) -> Option<SeenFile> {
+    let stats = add["stats"].as_str().and_then(|stats| serde_json::from_str(stats).ok()).unwrap_or_default();
+    let made_by = add["tags"]["lakemill.digests"].as_str().unwrap_or_default();
+    Some(SeenFile {
+        path: decode(add["path"].as_str()?)?,
+        partition: serde_json::from_value(add["partitionValues"].clone()).unwrap_or_default(),
+        stats,
+        made_by: made_by.split(',').filter(|digest| !digest.is_empty()).map(str::to_owned).collect(),
+    })
+}
+
+/// A path of the log: percent-encoded once (RFC 3986).
+fn decode(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, after @ ..] = rest {
+        match (first, after) {
+            (b'%', [high, low, after @ ..]) => {
+                let digits = [*high, *low];
+                bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+                rest = after;
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// Whether a file may hold such rows, by its statistics. True if they do not tell.
+fn may_hold(file: &SeenFile, conditions: &[(String, String)]) -> bool {
+    conditions.iter().all(|(column, text)| {
+        if let Some(value) = file.partition.get(column) {
+            return value.as_deref() == Some(text);
+        }
+        let (low, high) = (&file.stats["minValues"][column], &file.stats["maxValues"][column]);
+        match (low.as_f64(), high.as_f64(), text.parse::<f64>()) {
+            (Some(low), Some(high), Ok(wanted)) => (low..=high).contains(&wanted),
+            _ => true,
+        }
+    })
+}
+
+fn rows(
+    root: &Path,
+    file: &SeenFile,
+    conditions: &[(String, String)],
+    location: &str,
+) -> Result<Vec<BTreeMap<String, String>>, SinkError> {
+    let path = root.join(&file.path);
+    let failed = |error: &dyn std::fmt::Display| storage(location, &path, error);
+    let open = File::open(&path).map_err(|error| failed(&error))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(open).and_then(|builder| builder.build());
+    let mut found = Vec::new();
+    for batch in reader.map_err(|error| failed(&error))? {
+        let batch = batch.map_err(|error| failed(&error))?;
+        let in_file: Vec<&(String, String)> =
+            conditions.iter().filter(|(column, _)| !file.partition.contains_key(column)).collect();
+        if let Some((column, _)) = in_file.iter().find(|(column, _)| batch.column_by_name(column).is_none()) {
+            let known: Vec<_> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
+            let reason = format!("the table has no column `{column}`; it has: {}", known.join(", "));
+            return Err(SinkError::Unsupported { sink: location.to_owned(), reason });
+        }
+        for row in 0..batch.num_rows() {
+            if in_file.iter().all(|(column, text)| cell(&batch, column, row).as_ref() == Some(text)) {
+                found.push(cells(&batch, row, file));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// A cell as text; `None` if it is null.
+fn cell(batch: &RecordBatch, column: &str, row: usize) -> Option<String> {
+    let cells = batch.column_by_name(column)?;
+    if cells.is_null(row) {
+        return None;
+    }
+    array_value_to_string(cells, row).ok()
+}
+
+fn cells(batch: &RecordBatch, row: usize, file: &SeenFile) -> BTreeMap<String, String> {
+    let schema = batch.schema();
+    let of = schema.fields().iter().filter_map(|field| Some((field.name().clone(), cell(batch, field.name(), row)?)));
+    let partition = file.partition.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
+    of.chain(partition).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn statistics_rule_files_out() {
+        let file = |stats: Value| SeenFile {
+            path: String::new(),
+            partition: [("day".to_owned(), Some("1".to_owned()))].into(),
+            stats,
+            made_by: vec![],
+        };
+        let holds = |stats: Value, column: &str, text: &str| may_hold(&file(stats), &[(column.into(), text.into())]);
+        let stats = json!({"minValues": {"id": 5, "name": "b"}, "maxValues": {"id": 9, "name": "d"}});
+        assert!(holds(stats.clone(), "id", "5") && holds(stats.clone(), "id", "9"));
+        assert!(!holds(stats.clone(), "id", "10") && !holds(stats.clone(), "id", "4.5"));
+        assert!(holds(stats.clone(), "name", "z"), "text may be cut");
+        assert!(holds(stats.clone(), "other", "1") && holds(Value::Null, "id", "1"));
+        assert!(holds(stats.clone(), "day", "1") && !holds(stats, "day", "2"));
+    }
+
+    #[test]
+    fn paths_are_decoded_once() {
+        assert_eq!(decode("a%20b/%C3%BC%252F").as_deref(), Some("a b/ü%2F"));
+        assert_eq!(decode("%zz"), None);
+        assert_eq!(decode("100%").as_deref(), Some("100%"));
+    }
+}
