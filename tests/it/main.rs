@@ -1,6 +1,7 @@
 //! Lane 1: no network, no server. Files of events through real components into tables on disk; and the rules of the house.
 
 mod bad_input;
+mod blame;
 mod commands;
 mod config;
 mod demo;

@@ -111,7 +111,11 @@ impl Ring {
         Ok(Self { pipeline, program, component, module, versions: 0, live, random, outcome, killed_at: None })
     }
 
-    fn start(&self, point: Option<(&str, u32)>) -> Result<Lakemill> {
+    /// Starts a process, which may end at a failpoint.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start(&self, point: Option<(&str, u32)>) -> Result<Lakemill> {
         let file = self.pipeline.file()?;
         Lakemill::start_program(&self.program, ["run".as_ref(), file.as_os_str(), "--watch".as_ref()], |command| {
             if let Some((name, count)) = point {
@@ -120,8 +124,11 @@ impl Ring {
         })
     }
 
-    /// The newest commit of the table that commits last.
-    fn newest(&self) -> Result<usize> {
+    /// The number of commits in the table that commits last.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn newest(&self) -> Result<usize> {
         let log = self.pipeline.path("changes").join("_delta_log");
         let Ok(entries) = std::fs::read_dir(log) else { return Ok(0) };
         let is_commit = |name: &str| name.ends_with(".json") && !name.starts_with('.');
@@ -129,7 +136,10 @@ impl Ring {
     }
 
     /// Waits for a commit with rows: one beyond those that take possession. False if the process ended before.
-    fn first_commit(&mut self, lakemill: &mut Lakemill, before: usize) -> Result<bool> {
+    ///
+    /// # Errors
+    /// If none comes.
+    pub fn first_commit(&mut self, lakemill: &mut Lakemill, before: usize) -> Result<bool> {
         let came = wait::until(LIMIT, "a commit", || {
             if self.newest()? > before + 1 {
                 return Ok(Some(true));
@@ -214,6 +224,32 @@ impl Ring {
         self.outcome.records = sent.records;
         one_code_per_batch(&paths)?;
         Ok(self.outcome)
+    }
+
+    /// Starts a process and waits until it has committed rows.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn begin(&mut self) -> Result<Lakemill> {
+        let before = self.newest()?;
+        let mut lakemill = self.start(None)?;
+        ensure!(self.first_commit(&mut lakemill, before)?, "it ended by itself:\n{}", lakemill.stderr_so_far());
+        Ok(lakemill)
+    }
+
+    /// Lets the others go on for a random time of at most that many microseconds.
+    pub fn pause(&mut self, us_max: u64) {
+        park(Duration::from_micros(self.random.u64(0..us_max)));
+    }
+
+    /// Counts a fault that was made from outside.
+    pub fn count(&mut self) {
+        self.outcome.kills += 1;
+    }
+
+    /// What the pipeline file will say.
+    pub fn spec(&mut self) -> &mut Value {
+        &mut self.pipeline.spec
     }
 
     /// What it came to so far.

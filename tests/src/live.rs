@@ -116,8 +116,8 @@ fn send(
     Ok(Sent { records, ends, expected })
 }
 
-/// Fate, op, key and total.
-fn fate(event: &Event) -> String {
+/// Fate, op, key and total, as a line of the expectations has them after partition and offset.
+pub fn fate(event: &Event) -> String {
     match &event.fate {
         Fate::Control => "control,,,".into(),
         Fate::Dead(_) => "dead,,,".into(),

@@ -1,5 +1,10 @@
 //! The long form of the crash lane: `scripts/torture.sh` runs it with a broker. Each scenario prints one JSON line, with its seed.
 
+mod groups;
+mod restarts;
+mod torn;
+mod zombies;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -25,13 +30,17 @@ fn main() -> Result<()> {
     };
     let broker = Broker::of_environment()?;
     for scenario in arguments.chunks(2) {
-        let [name, count] = scenario else { bail!("usage: torture [--seed N] [kills N] [failpoints N]") };
+        let [name, count] = scenario else { bail!("usage: torture [--seed N] [SCENARIO COUNT]...") };
         let count: u32 = count.parse()?;
         let started = Instant::now();
         let outcome = match name.as_str() {
             "kills" => kills(&broker, seed, count)?,
             "failpoints" => at_failpoints(&broker, seed, count)?,
-            other => bail!("no scenario {other}: there are kills and failpoints"),
+            "zombies" => zombies::run(&broker, seed, count, RATE)?,
+            "rebalances" => groups::run(&broker, seed, count, RATE / 4)?,
+            "restarts" => restarts::run(&broker, seed, count, RATE / 4)?,
+            "torn" => torn::run(seed, count)?,
+            other => bail!("no scenario {other}: there are kills, failpoints, zombies, rebalances, restarts and torn"),
         };
         report(name, seed, &outcome, started.elapsed());
     }
