@@ -195,7 +195,20 @@ impl Ring {
     /// Another version of the component takes over, or tries to.
     fn swap(&mut self) -> Result<()> {
         self.versions += 1;
-        wasm::replace(&self.component, &wasm::version(&self.module, self.versions))
+        self.install(self.versions)
+    }
+
+    /// Puts a version of the component in place.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn install(&self, version: u32) -> Result<()> {
+        wasm::replace(&self.component, &wasm::version(&self.module, version))
+    }
+
+    /// The table that commits last.
+    pub fn table(&self) -> PathBuf {
+        self.pipeline.path("changes")
     }
 
     fn killed(&mut self, mut lakemill: Lakemill) -> Result<()> {

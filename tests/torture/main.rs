@@ -2,6 +2,7 @@
 
 mod groups;
 mod restarts;
+mod swaps;
 mod torn;
 mod zombies;
 
@@ -39,8 +40,11 @@ fn main() -> Result<()> {
             "zombies" => zombies::run(&broker, seed, count, RATE)?,
             "rebalances" => groups::run(&broker, seed, count, RATE / 4)?,
             "restarts" => restarts::run(&broker, seed, count, RATE / 4)?,
+            "swaps" => swaps::run(&broker, seed, count, RATE / 2)?,
             "torn" => torn::run(seed, count)?,
-            other => bail!("no scenario {other}: there are kills, failpoints, zombies, rebalances, restarts and torn"),
+            other => {
+                bail!("no scenario {other}: there are kills, failpoints, zombies, rebalances, restarts, swaps and torn")
+            }
         };
         report(name, seed, &outcome, started.elapsed());
     }
@@ -66,23 +70,36 @@ fn kills(broker: &Broker, seed: u64, count: u32) -> Result<Outcome> {
 fn at_failpoints(broker: &Broker, seed: u64, count: u32) -> Result<Outcome> {
     let mut all = Outcome::default();
     for point in failpoints()? {
-        let mut ring = Ring::new(broker, seed, RATE)?;
-        let (mut missed, mut tries) = (0, 0);
-        while ring.outcome().kills - ring.outcome().missed < count && tries < 3 * count {
-            // Some are reached once in the life of a process.
-            let times = if ring.outcome().missed > missed { 1 } else { ring.random().u32(1..8) };
-            missed = ring.outcome().missed;
-            ring.cycle(&Kill::At(point.clone(), times)).with_context(|| format!("{point}, seed {seed}"))?;
-            tries += 1;
+        // Columns are written down once in the life of a pipeline.
+        let (rings, kills) = if point.starts_with("schemas") { (count, 1) } else { (1, count) };
+        let mut of_point = Outcome::default();
+        for ring in 0..rings {
+            let seed = seed + u64::from(ring);
+            add(
+                &mut of_point,
+                at_failpoint(broker, seed, &point, kills).with_context(|| format!("{point}, seed {seed}"))?,
+            );
         }
-        let outcome = ring.finish().with_context(|| format!("{point}, seed {seed}"))?;
-        println!(
-            "{}",
-            json!({ "failpoint": point, "kills": outcome.kills, "missed": outcome.missed, "sums": outcome.sums })
-        );
-        add(&mut all, outcome);
+        let Outcome { kills, missed, sums, .. } = &of_point;
+        println!("{}", json!({ "failpoint": point, "kills": kills - missed, "missed": missed, "sums": sums }));
+        add(&mut all, of_point);
     }
     Ok(all)
+}
+
+fn at_failpoint(broker: &Broker, seed: u64, point: &str, count: u32) -> Result<Outcome> {
+    let mut ring = Ring::new(broker, seed, RATE)?;
+    let mut missed = 0;
+    for _ in 0..3 * count {
+        if ring.outcome().kills - ring.outcome().missed == count {
+            break;
+        }
+        // Some are reached once in the life of a process.
+        let times = if count == 1 || ring.outcome().missed > missed { 1 } else { ring.random().u32(1..8) };
+        missed = ring.outcome().missed;
+        ring.cycle(&Kill::At(point.to_owned(), times))?;
+    }
+    ring.finish()
 }
 
 fn add(all: &mut Outcome, more: Outcome) {
@@ -94,6 +111,11 @@ fn add(all: &mut Outcome, more: Outcome) {
     all.sums.doubled += more.sums.doubled;
     all.sums.out_of_order += more.sums.out_of_order;
     all.recoveries.extend(more.recoveries);
+}
+
+/// What the times of a scenario are.
+fn recovery(scenario: &str) -> &'static str {
+    if scenario == "swaps" { "pause_ms" } else { "recovery_ms" }
 }
 
 fn report(scenario: &str, seed: u64, outcome: &Outcome, took: Duration) {
@@ -111,7 +133,7 @@ fn report(scenario: &str, seed: u64, outcome: &Outcome, took: Duration) {
             "missed": outcome.missed,
             "records": outcome.records,
             "sums": outcome.sums,
-            "recovery_ms": { "count": recoveries.len(), "p50": at(0.5), "p99": at(0.99), "max": recoveries.last() },
+            (recovery(scenario)): { "count": recoveries.len(), "p50": at(0.5), "p99": at(0.99), "max": recoveries.last() },
             "seconds": took.as_secs(),
         })
     );

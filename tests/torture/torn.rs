@@ -56,7 +56,11 @@ pub fn run(seed: u64, count: u32) -> Result<Outcome> {
                     waiting.push(copy);
                 } else {
                     let name = file.file_name().unwrap_or_default().to_string_lossy();
-                    let names_it = said.contains(&*name) || said.contains("_delta_log") || said.contains("/lake/");
+                    // A table's log is named by its sink.
+                    let names_it = said.contains(&*name)
+                        || said.contains("/lake/")
+                        || said.contains("sink changes")
+                        || said.contains("a sink's log was changed");
                     ensure!(names_it, "refused without a name: {}", of());
                     told += 1;
                 }

@@ -186,7 +186,8 @@ impl From<PositionDelta> for Vec<(String, i32, OffsetRange)> {
 
 /// How often a partition has been taken over by a process of the pipeline. Each takeover writes the next epoch into every
 /// sink; a process that finds a later one than its own has been replaced and must not write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Epoch(pub i64);
 
 impl fmt::Display for Epoch {

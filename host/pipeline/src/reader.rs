@@ -10,7 +10,7 @@ use lakemill_model::{
     BatchLimits, CheckpointId, NextOffset, OffsetRange, Polled, PositionDelta, Positions, RawBatch, Source, StartAt,
     TopicPartition, Watermarks,
 };
-use lakemill_state::{Journal, Plan};
+use lakemill_state::{Journal, Owned, Plan};
 
 use crate::control::Control;
 use crate::deployer::Deployer;
@@ -214,7 +214,7 @@ impl Reader<'_> {
         let recover::Replay { plans, void } =
             recover::replay(&remembered, &positions, &self.held, |plan| self.lineup.fits(plan));
         for checkpoint in void {
-            self.journal().done(checkpoint)?;
+            self.journal().void(checkpoint)?;
         }
         let mut lineup = self.lineup.clone();
         for plan in plans {
@@ -223,14 +223,14 @@ impl Reader<'_> {
                     Some(first) => lineup = first,
                     // Its records, and those of the plans after it, come again in batches of the code that is there.
                     None => {
-                        self.journal().done(plan.checkpoint)?;
+                        self.journal().void(plan.checkpoint)?;
                         continue;
                     }
                 }
             }
             let begins_here = plan.delta.iter().all(|(tp, range)| positions.get(tp) == Some(range.start));
             if !begins_here {
-                self.journal().done(plan.checkpoint)?;
+                self.journal().void(plan.checkpoint)?;
                 continue;
             }
             tracing::info!(checkpoint = %plan.checkpoint, ranges = %ranges(&plan.delta), "replay an unfinished batch");
@@ -267,13 +267,24 @@ impl Reader<'_> {
             let (reply, answer) = bounded(1);
             self.steps.send(Step::Look { reply }).map_err(|_| Gone)?;
             let sinks = answer.recv().map_err(|_| Gone)?;
-            let mut resume = recover::resume(partitions, &sinks, self.journal().remembered());
+            let (mut resume, contradiction) = {
+                let journal = self.journal();
+                let known = journal.remembered();
+                (recover::resume(partitions, &sinks, known), recover::contradiction(partitions, &sinks, known))
+            };
+            if let Some(contradiction) = contradiction {
+                return Err(Stop::Failed(PipelineError::Invalid(format!(
+                    "{contradiction}: a sink's log was changed by something else, or restored; if the tables are right, delete the \
+                     *.journal files in the state folder"
+                ))));
+            }
             self.resolve_unknown(&mut resume)?;
             let (reply, answer) = bounded(1);
             let (positions, epochs) = (resume.positions.clone(), resume.epochs.clone());
             let digests = self.lineup.main.code.digests.clone();
             self.steps.send(Step::Claim { positions, epochs, digests, reply }).map_err(|_| Gone)?;
             if let Claimed::Yes(held) = answer.recv().map_err(|_| Gone)? {
+                self.own(&resume, &held)?;
                 self.held = Arc::new(held);
                 let positions = resume.positions.iter().map(|(tp, next)| format!("{tp} at {next}")).collect::<Vec<_>>();
                 tracing::info!(partitions = positions.len(), positions = positions.join(", "), "go on");
@@ -285,6 +296,16 @@ impl Reader<'_> {
             "another process keeps writing as this pipeline to {}: stop it, or give one of them another `pipeline` name",
             partitions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         ))))
+    }
+
+    /// Remembers how far the partitions are that are ours now.
+    fn own(&self, resume: &recover::Resume, held: &[Positions]) -> Result<(), Stop> {
+        let of = |(tp, done): (&TopicPartition, NextOffset)| {
+            let held_max = held.iter().filter_map(|held| held.get(tp)).max().unwrap_or(done);
+            (tp.clone(), Owned { epoch: resume.epochs.get(tp).unwrap_or_default(), done, held_max })
+        };
+        self.journal().own(&resume.positions.iter().map(of).collect())?;
+        Ok(())
     }
 
     fn resolve_unknown(&mut self, resume: &mut recover::Resume) -> Result<(), Stop> {

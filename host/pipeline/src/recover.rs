@@ -74,6 +74,34 @@ pub(crate) fn replay(
     replay
 }
 
+/// Holds what the sinks say against what the journal remembers: under the epoch that we had, nobody else has moved them, so that
+/// they can only stand where we left them. A log entry, or a log checkpoint, that was changed on the disk shows here: Delta has
+/// no checksum for either.
+///
+/// The error names the partition and both numbers.
+pub(crate) fn contradiction(
+    assigned: &[TopicPartition],
+    sinks: &[SinkPositions],
+    journal: &Remembered,
+) -> Option<String> {
+    for tp in assigned {
+        let Some(owned) = journal.owned.get(tp) else { continue };
+        let ours: Vec<&SinkPositions> = sinks.iter().filter(|sink| sink.epochs.get(tp) == Some(owned.epoch)).collect();
+        let under_way =
+            |at: NextOffset| journal.plans.iter().any(|plan| plan.delta.get(tp).is_some_and(|r| r.end == at));
+        let done = ours.iter().filter_map(|sink| sink.done.get(tp)).max();
+        if let Some(done) = done.filter(|done| *done != owned.done && !under_way(*done)) {
+            return Some(format!("{tp}: the tables are done up to {done}, and we left them at {}", owned.done));
+        }
+        let most = owned.done.max(owned.held_max);
+        let held = ours.iter().filter_map(|sink| sink.held.get(tp)).find(|held| *held > most && !under_way(*held));
+        if let Some(held) = held {
+            return Some(format!("{tp}: a table holds rows up to {held}, and we left it at {most} at most"));
+        }
+    }
+    None
+}
+
 /// Whether some sink may have rows of a plan.
 pub(crate) fn begun(plan: &Plan, held: &[Positions]) -> bool {
     let has =
@@ -84,7 +112,7 @@ pub(crate) fn begun(plan: &Plan, held: &[Positions]) -> bool {
 #[cfg(test)]
 mod tests {
     use lakemill_model::{OffsetRange, PositionDelta};
-    use lakemill_state::Code;
+    use lakemill_state::{Code, Owned};
 
     use super::*;
 
@@ -167,5 +195,25 @@ mod tests {
         assert_eq!(decide(&[(0, 0)], "b"), 0, "the one after it is void, too");
         assert_eq!(decide(&[(0, 0)], "a"), 2, "the same code does the same again");
         assert_eq!(decide(&[(0, 3)], "b"), 2, "a sink has a part of it");
+    }
+
+    #[test]
+    fn tables_that_moved_without_anybody_are_noticed() {
+        let owned = |held_max| Owned { epoch: Epoch(3), done: NextOffset(40), held_max: NextOffset(held_max) };
+        let journal = |held_max| Remembered {
+            owned: [(tp(0), owned(held_max))].into(),
+            plans: vec![plan(5, &[(0, 40, 50)])],
+            ..Remembered::default()
+        };
+        let says = |held, done, epoch, held_max| {
+            contradiction(&[tp(0), tp(1)], &[sink(&[(0, held)], &[(0, done)], epoch)], &journal(held_max))
+        };
+        for (held, done) in [(40, 40), (30, 40), (50, 40), (50, 50)] {
+            assert_eq!(says(held, done, 3, 0), None, "held {held}, done {done}");
+        }
+        assert!(says(40, 39, 3, 0).is_some_and(|why| why.contains("done up to 39, and we left them at 40")));
+        assert!(says(41, 40, 3, 0).is_some_and(|why| why.contains("up to 41, and we left it at 40")));
+        assert_eq!(says(70, 40, 3, 70), None, "it was ahead when we took it");
+        assert_eq!(says(41, 39, 4, 0), None, "somebody else was there");
     }
 }

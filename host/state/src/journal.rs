@@ -3,13 +3,13 @@
 //! A torn last record is cut off: its batch had not left the reader, so nothing is lost with it. A record that is whole
 //! but does not match its checksum is never guessed at: the journal is refused and named.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use lakemill_failpoint::{Point, reach};
-use lakemill_model::{CheckpointId, Disposition, Positions};
+use lakemill_model::{CheckpointId, Disposition, Epoch, NextOffset, Positions, TopicPartition};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Cut, Plan};
@@ -37,10 +37,14 @@ enum Record {
     Plan(Plan),
     /// How a batch was cut where a transform failed.
     Cuts(CheckpointId, Vec<Cut>),
+    /// Partitions were taken.
+    Owned(Vec<(String, i32, Owned)>),
     /// This batch was over the error budget.
     Refused(CheckpointId),
     /// This batch is in every sink.
     Done(CheckpointId),
+    /// This plan is void.
+    Void(CheckpointId),
 }
 
 /// What a journal knows when it is opened.
@@ -52,6 +56,19 @@ pub struct Remembered {
     pub plans: Vec<Plan>,
     /// The largest number that a batch has had; 0 if there was none.
     pub last: u64,
+    /// By partition: how far it was when it was last ours.
+    pub owned: BTreeMap<TopicPartition, Owned>,
+}
+
+/// How far a partition was while a process had it: what tables say under the same epoch must agree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owned {
+    /// The epoch that it was taken under.
+    pub epoch: Epoch,
+    /// Everything before is in every sink.
+    pub done: NextOffset,
+    /// No sink was further when it was taken.
+    pub held_max: NextOffset,
 }
 
 /// The journal cannot be used.
@@ -204,6 +221,16 @@ impl Journal {
         Ok(())
     }
 
+    /// Remembers how far partitions are that were taken. Not fsynced: without it, the tables' word is taken next time.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn own(&mut self, owned: &BTreeMap<TopicPartition, Owned>) -> Result<(), JournalError> {
+        self.append(&Record::Owned(listed(owned)), Durable::No)?;
+        self.remembered.owned.extend(owned.iter().map(|(tp, owned)| (tp.clone(), *owned)));
+        Ok(())
+    }
+
     /// Remembers, durably, that a batch was over the error budget.
     ///
     /// # Errors
@@ -233,14 +260,25 @@ impl Journal {
         Ok(content)
     }
 
-    /// Forgets a plan whose batch is in every sink, or that is void. Not fsynced: a plan that comes back is seen to
+    /// Forgets a plan whose batch is in every sink. Not fsynced: a plan that comes back is seen to
     /// be void by the positions.
     ///
     /// # Errors
     /// If the file cannot be written.
     pub fn done(&mut self, checkpoint: CheckpointId) -> Result<(), JournalError> {
+        self.append(&Record::Done(checkpoint), Durable::No)?;
+        self.remembered.done(checkpoint);
+        Ok(())
+    }
+
+    /// Forgets a plan that is void: its records come again in another batch, or are in every sink already.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn void(&mut self, checkpoint: CheckpointId) -> Result<(), JournalError> {
+        self.append(&Record::Void(checkpoint), Durable::No)?;
         self.remembered.plans.retain(|plan| plan.checkpoint != checkpoint);
-        self.append(&Record::Done(checkpoint), Durable::No)
+        Ok(())
     }
 
     fn append(&mut self, record: &Record, durable: Durable) -> Result<(), JournalError> {
@@ -277,6 +315,17 @@ impl Remembered {
         }
     }
 
+    fn done(&mut self, checkpoint: CheckpointId) {
+        self.last = self.last.max(checkpoint.0);
+        if let Some(at) = self.plans.iter().position(|plan| plan.checkpoint == checkpoint) {
+            for (tp, end) in self.plans.remove(at).delta.ends().iter() {
+                if let Some(owned) = self.owned.get_mut(tp) {
+                    owned.done = owned.done.max(end);
+                }
+            }
+        }
+    }
+
     fn cut(&mut self, checkpoint: CheckpointId, cuts: Vec<Cut>) {
         if let Some(plan) = self.plans.iter_mut().find(|plan| plan.checkpoint == checkpoint) {
             plan.cuts = cuts;
@@ -293,6 +342,12 @@ impl Remembered {
     fn absorb(&mut self, other: Remembered) {
         for (tp, next) in other.start.iter() {
             self.start.set(tp.clone(), self.start.get(tp).map_or(next, |ours| ours.min(next)));
+        }
+        for (tp, theirs) in other.owned {
+            let ours = self.owned.entry(tp).or_insert(theirs);
+            if theirs.epoch > ours.epoch {
+                *ours = theirs;
+            }
         }
         self.last = self.last.max(other.last);
         for mut plan in other.plans {
@@ -362,9 +417,12 @@ fn read(path: &Path, pipeline: &str, bytes: &[u8]) -> Result<Remembered, Journal
             Record::Plan(plan) => remembered.planned(plan),
             Record::Cuts(checkpoint, cuts) => remembered.cut(checkpoint, cuts),
             Record::Refused(checkpoint) => remembered.refuse(checkpoint),
-            Record::Done(done) => {
-                remembered.last = remembered.last.max(done.0);
-                remembered.plans.retain(|plan| plan.checkpoint != done);
+            Record::Done(done) => remembered.done(done),
+            Record::Void(void) => remembered.plans.retain(|plan| plan.checkpoint != void),
+            Record::Owned(list) => {
+                let owned =
+                    |(topic, partition, owned): (String, i32, Owned)| (TopicPartition::new(topic, partition), owned);
+                remembered.owned.extend(list.into_iter().map(owned));
             }
         }
         records += 1;
@@ -386,6 +444,9 @@ fn rewrite(path: &Path, pipeline: &str, remembered: &Remembered) -> Result<File,
     if !remembered.start.is_empty() {
         text += &frame(&to_json(&Record::Start(remembered.start.clone())));
     }
+    if !remembered.owned.is_empty() {
+        text += &frame(&to_json(&Record::Owned(listed(&remembered.owned))));
+    }
     for plan in &remembered.plans {
         text += &frame(&to_json(&Record::Plan(plan.clone())));
     }
@@ -401,6 +462,10 @@ fn rewrite(path: &Path, pipeline: &str, remembered: &Remembered) -> Result<File,
     let folder = path.parent().unwrap_or(Path::new("."));
     File::open(folder).and_then(|f| f.sync_all()).map_err(io_error("sync", folder))?;
     OpenOptions::new().append(true).open(path).map_err(io_error("open", path))
+}
+
+fn listed(owned: &BTreeMap<TopicPartition, Owned>) -> Vec<(String, i32, Owned)> {
+    owned.iter().map(|(tp, owned)| (tp.topic.to_string(), tp.partition, *owned)).collect()
 }
 
 fn to_json(record: &Record) -> String {

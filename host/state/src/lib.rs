@@ -13,6 +13,6 @@ pub mod schema_book;
 
 pub use active::ActiveCode;
 pub use component_store::ComponentStore;
-pub use journal::{Journal, JournalError, Remembered};
+pub use journal::{Journal, JournalError, Owned, Remembered};
 pub use plan::{Canary, Code, Cut, Death, Piece, Plan};
 pub use schema_book::SchemaBook;

@@ -71,7 +71,14 @@ impl SchemaBook {
         lock.lock().map_err(io_error("lock", &lock_path))?;
         let mut pages = self.pages()?;
         let settled = match pages.topics.remove(topic) {
-            Some(page) => merge(RowSchema { key: page.key, row: page.row }, ours),
+            Some(page) => {
+                let there = RowSchema { key: page.key, row: page.row };
+                let merged = merge(there.clone(), ours);
+                if merged == there {
+                    return Ok(merged);
+                }
+                merged
+            }
             None => ours,
         };
         let page = Page { key: settled.key.clone(), row: settled.row.clone() };

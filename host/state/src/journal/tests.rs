@@ -38,12 +38,15 @@ fn remembers_what_is_not_done() {
 
     let mut journal = Journal::open(folder.path(), "p").expect("opens again");
     assert_eq!(journal.remembered(), &expected);
-    assert_eq!(expected, Remembered { start: start(7), plans: vec![plan(2, 20, 30), plan(3, 30, 40)], last: 3 });
+    assert_eq!(
+        expected,
+        Remembered { start: start(7), plans: vec![plan(2, 20, 30), plan(3, 30, 40)], last: 3, owned: BTreeMap::new() }
+    );
     journal.done(CheckpointId(2)).expect("done");
     journal.done(CheckpointId(3)).expect("done");
     drop(journal);
     let journal = Journal::open(folder.path(), "p").expect("opens once more");
-    assert_eq!(journal.remembered(), &Remembered { start: start(7), plans: vec![], last: 3 });
+    assert_eq!(journal.remembered(), &Remembered { start: start(7), plans: vec![], last: 3, owned: BTreeMap::new() });
 }
 
 #[test]
@@ -61,7 +64,10 @@ fn a_second_process_gets_a_journal_of_its_own_and_the_next_one_takes_over_what_i
     drop((second, again));
     let alone = Journal::open(folder.path(), "p").expect("both are free");
     let renumbered = Plan { checkpoint: CheckpointId(3), ..plan(2, 5, 9) };
-    assert_eq!(alone.remembered(), &Remembered { start: start(3), plans: vec![plan(2, 0, 5), renumbered], last: 3 });
+    assert_eq!(
+        alone.remembered(),
+        &Remembered { start: start(3), plans: vec![plan(2, 0, 5), renumbered], last: 3, owned: BTreeMap::new() }
+    );
     let journals = fs::read_dir(folder.path()).expect("lists").flatten();
     let journals = journals.filter(|entry| entry.path().extension().is_some_and(|e| e == "journal")).count();
     assert_eq!(journals, 1);
@@ -145,4 +151,25 @@ fn a_plan_that_is_made_anew_and_its_cuts_are_remembered() {
     assert_eq!(content, ["01", "ab", "cd", "ef"].map(|byte| byte.repeat(32)));
     drop(journal);
     assert_eq!(Journal::open(folder.path(), "p").expect("opens").remembered().plans, expected);
+}
+
+#[test]
+fn how_far_partitions_are_is_remembered_under_the_latest_epoch() {
+    let tp = TopicPartition::new("shop.orders", 0);
+    let owned = |epoch, done| Owned { epoch: Epoch(epoch), done: NextOffset(done), held_max: NextOffset(7) };
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut first = Journal::open(folder.path(), "p").expect("opens");
+    let mut second = Journal::open(folder.path(), "p").expect("opens");
+    first.own(&[(tp.clone(), owned(3, 10))].into()).expect("owns");
+    first.plan(plan(1, 10, 20)).expect("plan");
+    first.plan(plan(2, 20, 30)).expect("plan");
+    first.done(CheckpointId(1)).expect("done");
+    first.void(CheckpointId(2)).expect("void");
+    assert_eq!(first.remembered().owned[&tp], owned(3, 20));
+    second.own(&[(tp.clone(), owned(2, 90))].into()).expect("owns");
+    drop((first, second));
+    let both = Journal::open(folder.path(), "p").expect("opens");
+    assert_eq!(both.remembered().owned[&tp], owned(3, 20));
+    drop(both);
+    assert_eq!(Journal::open(folder.path(), "p").expect("opens").remembered().owned[&tp], owned(3, 20));
 }

@@ -1,0 +1,62 @@
+//! A new version again and again under load: none costs a row, and the pause of each is the time between the last commit of the old
+//! code and the first one of the new, beyond the usual time between two commits.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use lakemill_tests::broker::Broker;
+use lakemill_tests::crash::{Outcome, Ring};
+use lakemill_tests::log;
+use serde_json::Value;
+
+/// Versions that take turns: each is compiled once.
+const VERSIONS: u32 = 8;
+
+/// Swaps; the pauses are in the outcome's `recoveries`.
+pub fn run(broker: &Broker, seed: u64, count: u32, rate: u64) -> Result<Outcome> {
+    let mut ring = Ring::new(broker, seed, rate)?;
+    let mut lakemill = ring.begin()?;
+    let table = ring.table();
+    for number in 0..count + VERSIONS {
+        let before = newest_code(&table)?;
+        ring.install(1 + number % VERSIONS)?;
+        lakemill.until("the next version", || Ok((newest_code(&table)? != before).then_some(())))?;
+        ring.pause(40_000);
+        ring.count();
+    }
+    lakemill.terminate()?.expect(0, &[])?;
+    let pauses = pauses(&table)?;
+    let mut outcome = ring.finish()?;
+    outcome.recoveries = pauses;
+    Ok(outcome)
+}
+
+/// The digests of the newest commit.
+fn newest_code(table: &std::path::Path) -> Result<Value> {
+    let dir = table.join("_delta_log");
+    let names = std::fs::read_dir(&dir)?.flatten().map(|entry| entry.file_name());
+    let newest = names.filter(|name| name.to_string_lossy().ends_with(".json")).max().context("a commit")?;
+    let text = std::fs::read_to_string(dir.join(newest))?;
+    let info: Value = serde_json::from_str(text.lines().next().context("a line")?)?;
+    Ok(info["commitInfo"]["lakemill.digests"].clone())
+}
+
+fn pauses(table: &std::path::Path) -> Result<Vec<Duration>> {
+    let commits = log::commits(table)?;
+    let seen: Vec<(u64, Value)> = commits
+        .iter()
+        .filter(|commit| commit.rows_added() > 0)
+        .filter_map(|commit| {
+            let info = commit.info()?;
+            Some((info["timestamp"].as_u64()?, info["lakemill.digests"].clone()))
+        })
+        .collect();
+    let gaps: Vec<(u64, bool)> =
+        seen.windows(2).map(|pair| (pair[1].0.saturating_sub(pair[0].0), pair[0].1 != pair[1].1)).collect();
+    let mut usual: Vec<u64> = gaps.iter().filter(|(_, swap)| !swap).map(|(gap, _)| *gap).collect();
+    usual.sort_unstable();
+    let usual = usual.get(usual.len() / 2).copied().context("commits")?;
+    // The first turn of each version is compiled.
+    let swaps = gaps.iter().filter(|(_, swap)| *swap).skip(VERSIONS as usize);
+    Ok(swaps.map(|(gap, _)| Duration::from_millis(gap.saturating_sub(usual))).collect())
+}
