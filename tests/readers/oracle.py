@@ -6,7 +6,8 @@ EXPECTED is a CSV file `partition,offset,fate,op,id,total` with a line for each 
 dead. OPS are the ops of the changes that the table has to hold once each, such as `cru`, or `dead` for dead letters. Prints one
 JSON object by table: `rows`, `missing`, `surplus` (doubled, or never sent), `disordered` (a row of a key that comes after a later one),
 `beyond` (rows of a commit that are not in the ranges it names), `positions` (partition -> the last one that it says it holds), and
-`commits`.
+`commits`. All tables together: `mixed`, how many commits have rows that another code made than the one that they name, as the rows
+themselves say (column `variant`), or than the same batch has in another table.
 """
 
 import json
@@ -27,7 +28,7 @@ def commits(table):
 
 def read(table, columns):
     """The rows in the order of commits, with the number of their commit; held positions; rows beyond their commit's ranges."""
-    parts, positions, beyond, count = [], {}, 0, 0
+    parts, positions, beyond, count, made = [], {}, 0, 0, []
     for number, actions in enumerate(commits(table)):
         count += 1
         info = next((a["commitInfo"] for a in actions if "commitInfo" in a), {})
@@ -39,6 +40,9 @@ def read(table, columns):
             if "add" in action:
                 path = table / urllib.parse.unquote(action["add"]["path"])
                 rows = pl.read_parquet(path, columns=None)
+                if "variant" in rows.columns:
+                    variants = rows["variant"].unique().to_list()
+                    made.append((info.get("lakemill.checkpoint"), tuple(info.get("lakemill.digests", [])), tuple(variants)))
                 rows = columns(rows).with_columns(commit=pl.lit(number))
                 for partition, (start, end) in ranges.items():
                     of = rows.filter(pl.col("partition") == partition)
@@ -47,7 +51,7 @@ def read(table, columns):
                 parts.append(rows)
             assert "remove" not in action, "nobody removes files here"
     rows = pl.concat(parts) if parts else None
-    return rows, positions, beyond, count
+    return rows, positions, beyond, count, made
 
 
 def first_of(rows, names):
@@ -75,14 +79,15 @@ def of_letters(rows):
     )
 
 
-def judge(expected, table, ops):
+def judge(expected, table, ops, codes):
     if ops == "dead":
         columns, wanted = of_letters, expected.filter(pl.col("fate") == "dead")
         wanted = wanted.with_columns(op=pl.lit("dead"), id=pl.lit(0).cast(pl.Int64), total=pl.lit(0.0))
     else:
         columns = of_changes
         wanted = expected.filter((pl.col("fate") == "change") & pl.col("op").is_in(list(ops)))
-    rows, positions, beyond, count = read(table, columns) if table.exists() else (None, {}, 0, 0)
+    rows, positions, beyond, count, made = read(table, columns) if table.exists() else (None, {}, 0, 0, [])
+    codes.extend(made)
     keys = ["partition", "offset", "op", "id", "total"]
     wanted = wanted.select(keys)
     if rows is None:
@@ -105,14 +110,23 @@ def judge(expected, table, ops):
     }
 
 
+def mixed(codes):
+    """Commits whose rows say that another code made them; codes are (batch, digests, variants)."""
+    of_digests, of_batch, wrong = {}, {}, 0
+    for batch, digests, variants in codes:
+        one = len(variants) == 1
+        wrong += not (one and of_digests.setdefault(digests, variants) == variants and of_batch.setdefault(batch, variants) == variants)
+    return wrong
+
+
 def main():
     schema = {"partition": pl.Int32, "offset": pl.Int64, "fate": pl.String, "op": pl.String, "id": pl.Int64, "total": pl.Float64}
     expected = pl.read_csv(sys.argv[1], schema=schema, has_header=True)
-    verdicts = {}
+    verdicts, codes = {}, []
     for argument in sys.argv[2:]:
         table, ops = argument.rsplit("=", 1)
-        verdicts[table] = judge(expected, pathlib.Path(table), ops)
-    print(json.dumps(verdicts))
+        verdicts[table] = judge(expected, pathlib.Path(table), ops, codes)
+    print(json.dumps({"tables": verdicts, "mixed": mixed(codes)}))
 
 
 main()

@@ -1,4 +1,4 @@
-//! Kills under live load: a pipeline of four tables and the dead letters is ended again and again, at random instants or at a
+//! Kills under live load: a pipeline of five tables and the dead letters is ended again and again, at random instants or at a
 //! failpoint, and goes on each time. In the end the oracle looks at everything.
 
 use std::collections::BTreeMap;
@@ -58,6 +58,13 @@ pub struct Ring {
 
 const PARTITIONS: i32 = 4;
 
+/// The tables and the ops of their rows; the first one by name commits last.
+const TABLES: [(&str, &str); 5] =
+    [("deletes", "d"), ("inserts", "rc"), ("out", "rcud"), ("twin", "rcud"), ("updates", "u")];
+
+/// Variants of the component from here on do the same, and say in each row which they are.
+const FIRST_VARIANT: u32 = 100;
+
 /// Longer than any start takes on a slow machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -96,13 +103,11 @@ impl Ring {
     /// If anything is not there.
     pub fn new(broker: &Broker, seed: u64, rate: u64) -> Result<Self> {
         let topic = broker.topic("crash", PARTITIONS, &[])?;
-        let tables = ["changes", "inserts", "updates", "deletes"];
-        let mut pipeline = Pipeline::of_kafka(&broker.address, &topic, "flatten", &tables)?;
-        let component = pipeline.folder().join("flatten.wasm");
-        let module = std::fs::read(places::guest("flatten")?)?;
-        std::fs::write(&component, &module)?;
-        pipeline.spec["transforms"] =
-            json!([{ "component": "flatten.wasm" }, { "component": places::guest("split")? }]);
+        let mut pipeline = Pipeline::of_kafka(&broker.address, &topic, "vary", &TABLES.map(|(table, _)| table))?;
+        let component = pipeline.folder().join("vary.wasm");
+        let module = std::fs::read(places::guest("vary")?)?;
+        std::fs::write(&component, wasm::variant(&module, FIRST_VARIANT)?)?;
+        pipeline.spec["transforms"] = json!([{ "component": "vary.wasm" }, { "component": places::guest("split")? }]);
         pipeline.spec["batch"] = json!({ "rows_max": 2_000, "latency_ms_max": 20 });
         let load = Load { topic, partitions: PARTITIONS, seed, mix: Mix { broken: 100, ..Mix::default() }, rate };
         let live = Live::start(broker, load, pipeline.folder())?;
@@ -129,7 +134,7 @@ impl Ring {
     /// # Errors
     /// If it cannot be read.
     pub fn newest(&self) -> Result<usize> {
-        let log = self.pipeline.path("changes").join("_delta_log");
+        let log = self.table().join("_delta_log");
         let Ok(entries) = std::fs::read_dir(log) else { return Ok(0) };
         let is_commit = |name: &str| name.ends_with(".json") && !name.starts_with('.');
         Ok(entries.flatten().filter(|entry| is_commit(&entry.file_name().to_string_lossy())).count())
@@ -203,12 +208,12 @@ impl Ring {
     /// # Errors
     /// If it cannot be written.
     pub fn install(&self, version: u32) -> Result<()> {
-        wasm::replace(&self.component, &wasm::version(&self.module, version))
+        wasm::replace(&self.component, &wasm::variant(&self.module, FIRST_VARIANT + version)?)
     }
 
     /// The table that commits last.
     pub fn table(&self) -> PathBuf {
-        self.pipeline.path("changes")
+        self.pipeline.path(TABLES[0].0)
     }
 
     fn killed(&mut self, mut lakemill: Lakemill) -> Result<()> {
@@ -230,8 +235,8 @@ impl Ring {
         let sent = self.live.finish()?;
         self.pipeline.run()?.expect(0, &[]).context("catch up")?;
         let path = |table: &str| self.pipeline.path(table);
-        let tables = [("changes", "rcud"), ("inserts", "rc"), ("updates", "u"), ("deletes", "d"), ("_dead", "dead")];
-        let paths: Vec<(PathBuf, &str)> = tables.map(|(table, ops)| (path(table), ops)).to_vec();
+        let tables = TABLES.into_iter().chain([("_dead", "dead")]);
+        let paths: Vec<(PathBuf, &str)> = tables.map(|(table, ops)| (path(table), ops)).collect();
         let paths: Vec<(&Path, &str)> = paths.iter().map(|(path, ops)| (path.as_path(), *ops)).collect();
         self.outcome.sums = oracle::expect_exact(&sent, &paths)?;
         self.outcome.records = sent.records;

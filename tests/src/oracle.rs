@@ -32,6 +32,12 @@ pub struct Verdict {
     pub example: serde_json::Value,
 }
 
+#[derive(Deserialize)]
+struct Judgement {
+    tables: BTreeMap<String, Verdict>,
+    mixed: u64,
+}
+
 /// Over all tables.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Sums {
@@ -50,6 +56,10 @@ pub struct Sums {
 /// # Errors
 /// If one cannot be read.
 pub fn judge(sent: &Sent, tables: &[(&Path, &str)]) -> Result<BTreeMap<String, Verdict>> {
+    Ok(judgement(sent, tables)?.tables)
+}
+
+fn judgement(sent: &Sent, tables: &[(&Path, &str)]) -> Result<Judgement> {
     let output = Command::new(places::python()?)
         .arg(places::root().join("tests/readers/oracle.py"))
         .arg(&sent.expected)
@@ -66,7 +76,8 @@ pub fn judge(sent: &Sent, tables: &[(&Path, &str)]) -> Result<BTreeMap<String, V
 /// # Errors
 /// What is wrong.
 pub fn expect_exact(sent: &Sent, tables: &[(&Path, &str)]) -> Result<Sums> {
-    let verdicts = judge(sent, tables)?;
+    let Judgement { tables: verdicts, mixed } = judgement(sent, tables)?;
+    ensure!(mixed == 0, "{mixed} commits have rows of another code than the one that they name");
     let mut sums = Sums::default();
     for (table, verdict) in &verdicts {
         let Verdict { missing, surplus, disordered, beyond, .. } = verdict;

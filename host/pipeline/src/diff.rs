@@ -12,8 +12,9 @@ use crate::poison::Called;
 use crate::project::project;
 use crate::version::Version;
 
-/// Differences that are shown.
+/// Differences that are shown, and how many of them in the same columns.
 const SAMPLES_MAX: usize = 20;
+const SAMPLES_ALIKE_MAX: usize = 3;
 
 /// Longer cells are cut.
 const CELL_CHARS_MAX: usize = 120;
@@ -80,8 +81,12 @@ fn compare_output(output: &str, old: &[Made], new: &[Made], report: &mut TrialRe
     for made in new {
         theirs.extend(made.of.iter().enumerate().map(|(row, place)| (*place, (&made.rows, row))));
     }
-    let sample = |report: &mut TrialReport, place: &(i32, i64, u32), kind, columns| {
-        if report.samples.len() < SAMPLES_MAX {
+    let sample = |report: &mut TrialReport, place: &(i32, i64, u32), kind, columns: BTreeMap<_, _>| {
+        let alike = |known: &&Difference| {
+            known.output == output && known.kind == kind && known.columns.keys().eq(columns.keys())
+        };
+        let alike = report.samples.iter().filter(alike).count();
+        if report.samples.len() < SAMPLES_MAX && alike < SAMPLES_ALIKE_MAX {
             let (partition, offset, _) = *place;
             report.samples.push(Difference { output: output.to_owned(), partition, offset, kind, columns });
         }

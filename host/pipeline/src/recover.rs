@@ -86,6 +86,10 @@ pub(crate) fn contradiction(
 ) -> Option<String> {
     for tp in assigned {
         let Some(owned) = journal.owned.get(tp) else { continue };
+        // Somebody has taken it since, or we began to: each sink says something of its own until all are taken.
+        if sinks.iter().any(|sink| sink.epochs.get(tp).is_some_and(|epoch| epoch > owned.epoch)) {
+            continue;
+        }
         let ours: Vec<&SinkPositions> = sinks.iter().filter(|sink| sink.epochs.get(tp) == Some(owned.epoch)).collect();
         let under_way =
             |at: NextOffset| journal.plans.iter().any(|plan| plan.delta.get(tp).is_some_and(|r| r.end == at));
@@ -215,5 +219,7 @@ mod tests {
         assert!(says(41, 40, 3, 0).is_some_and(|why| why.contains("up to 41, and we left it at 40")));
         assert_eq!(says(70, 40, 3, 70), None, "it was ahead when we took it");
         assert_eq!(says(41, 39, 4, 0), None, "somebody else was there");
+        let half_taken = [sink(&[(0, 40)], &[(0, 40)], 4), sink(&[(0, 30)], &[(0, 20)], 3)];
+        assert_eq!(contradiction(&[tp(0)], &half_taken, &journal(0)), None, "we died while we took it");
     }
 }

@@ -1,5 +1,5 @@
 //! A component whose behaviour is a number in its data, so that a test makes versions of it by changing the file
-//! (`wasm::varied`): each of them writes every change to `out`, with one column of its own.
+//! (`wasm::varied`): each of them writes every change to `out` and to `twin`, with its number.
 
 use lakemill_guest::{Change, Emit, Output, Reject, Row, reject, transform};
 
@@ -19,29 +19,40 @@ struct Order {
 }
 
 #[derive(Output)]
-#[output(name = "out", key = ["id"], copy(row))]
-struct Out {
-    /// The total, changed or not.
-    sum: Option<f64>,
+enum Table {
+    #[output(key = ["id"], copy(row))]
+    Out {
+        /// The total, changed or not.
+        sum: Option<f64>,
+        /// Which variant made the row.
+        variant: i64,
+    },
+    /// The same rows, so that two tables can be held against each other.
+    #[output(key = ["id"], copy(row))]
+    Twin { variant: i64 },
 }
 
 #[transform]
-fn vary(change: &Change<Order>) -> Result<Emit<Out>, Reject> {
-    let Some(order) = change.row() else { return Ok(Emit::bare()) };
-    let same = || Out { sum: order.total };
-    Ok(match variant() {
+fn vary(change: &Change<Order>) -> Result<Emit<Table>, Reject> {
+    let variant = variant();
+    let with = |sum| {
+        let variant = i64::from(variant);
+        Ok(Emit::many([Table::Out { sum, variant }, Table::Twin { variant }]))
+    };
+    let Some(order) = change.row() else { return with(None) };
+    match variant {
         // Every hundredth row is another.
-        1 if order.id % 100 == 0 => Emit::one(Out { sum: order.total.map(|sum| sum + 1.0) }),
+        1 if order.id % 100 == 0 => with(order.total.map(|sum| sum + 1.0)),
         // Every tenth row is dropped.
-        2 if order.id % 10 == 0 => Emit::none(),
+        2 if order.id % 10 == 0 => Ok(Emit::none()),
         3 if order.id % 50 == 0 => panic!("a row that nobody expects"),
         4 if order.id % 5 == 0 => reject!("one in five is refused"),
         5 => {
             slow();
-            Emit::one(same())
+            with(order.total)
         }
-        _ => Emit::one(same()),
-    })
+        _ => with(order.total),
+    }
 }
 
 /// Some 20 microseconds.
