@@ -207,7 +207,7 @@ fn each_row_names_its_code(stage: &Stage, canary: &str) -> Result<()> {
             process::run(["blame".as_ref(), table.as_os_str(), condition.as_ref(), "--json".as_ref()])?.report()?;
         let rows = said["rows"].as_array().context("rows")?;
         for row in rows {
-            ensure!(row["row"]["id"] == id.to_string(), "{row}");
+            ensure!(row["row"]["id"].as_str() == Some(&*id.to_string()), "{row}");
             let by_canary = row["digests"] == json!([canary]);
             ensure!(row["digests"].as_array().is_some_and(|digests| digests.len() == 1), "{row}");
             sides[usize::from(by_canary)] += 1;

@@ -87,19 +87,18 @@ fn a_bad_version_never_touches_what_runs() -> Result<()> {
     let first = until_swapped(&mut scene, &mut orders, &mut lakemill, "")?;
     let split = std::fs::read(places::guest("split")?)?;
     let hostile = std::fs::read(places::guest("hostile")?)?;
-    let mut refused = 0;
-    for (what, bytes, words) in [
+    let bad = [
         ("half of one", &module[..module.len() / 2], "broken WebAssembly"),
         ("a text", b"no component", "not a WebAssembly component"),
         ("other outputs", &split[..], "`inserts`"),
         ("an output too few", &hostile[..], "`out`"),
-    ] {
+    ];
+    for (refused, (what, bytes, words)) in bad.into_iter().enumerate() {
         wasm::replace(&component, bytes)?;
         lakemill.until_it_says("what runs stays", refused + 1).context(what)?;
         let said = lakemill.stderr_so_far();
         let line = said.lines().rfind(|line| line.contains("what runs stays")).unwrap_or_default();
         ensure!(line.contains(words), "{what}: no `{words}` in {line}");
-        refused += 1;
         scene.send(&orders.by_ref().take(200).collect::<Vec<_>>(), &[])?;
         scene.wait_for_all(&mut lakemill)?;
     }

@@ -150,6 +150,7 @@ mod tests {
             bytes: 10,
             partition: [("p".to_owned(), Some("a/b".to_owned())), ("q".to_owned(), None)].into(),
             stats: RawValue::from_string(r#"{"numRecords":3,"minValues":{"n":1.10}}"#.to_owned()).ok(),
+            made_by: Vec::new(),
         };
         List::new(0, 99, vec![file])
     }
