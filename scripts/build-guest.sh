@@ -131,14 +131,22 @@ build() {
       --config 'profile.guest.codegen-units=1' --config 'profile.guest.panic="abort"' --config 'profile.guest.strip="debuginfo"')
   fi
 
+  local folder=wasm
+  if [ -n "$quick" ]; then
+    # Beside the other one, so that neither is built anew for the other.
+    folder=wasm-quick
+    profile+=(--config 'profile.guest.lto=false' --config 'profile.guest.codegen-units=16' --config 'profile.guest.incremental=true'
+      --config 'profile.guest.opt-level=1')
+  fi
+
   local quiet=()
   [ -t 2 ] || quiet=(--quiet)
-  if [ ${#build_std[@]} -gt 0 ] && [ ! -d "$target_dir/wasm/$target/guest" ]; then
+  if [ ${#build_std[@]} -gt 0 ] && [ ! -d "$target_dir/$folder/$target/guest" ]; then
     say "the first build compiles the standard library, too: about a minute"
   fi
   local artifacts
   artifacts=$("$cargo" build "${quiet[@]+"${quiet[@]}"}" "$@" --lib --profile guest --target "$target" \
-    --target-dir "$target_dir/wasm" "${build_std[@]+"${build_std[@]}"}" "${profile[@]+"${profile[@]}"}" \
+    --target-dir "$target_dir/$folder" "${build_std[@]+"${build_std[@]}"}" "${profile[@]+"${profile[@]}"}" \
     --config "target.$target.rustflags=[$toml]" --message-format json-render-diagnostics) ||
     die 1 "${*:-$PWD} did not build"
 
@@ -170,6 +178,7 @@ deliver() {
 }
 
 out=""
+quick=""
 flags=()
 names=()
 dirs=()
@@ -178,6 +187,7 @@ while [ $# -gt 0 ]; do
     -h | --help) usage; exit 0 ;;
     --out) [ $# -ge 2 ] || { usage >&2; exit 2; }; out=$2; shift ;;
     --out=*) out=${1#--out=} ;;
+    --quick) quick=1 ;;
     -*) usage >&2; exit 2 ;;
     *) if [ -f "$1/Cargo.toml" ]; then dirs+=("$1"); else names+=(-p "$1"); fi ;;
   esac

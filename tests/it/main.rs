@@ -5,6 +5,7 @@ mod blame;
 mod commands;
 mod config;
 mod demo;
+mod dev;
 mod documents;
 mod files;
 mod golden;

@@ -115,6 +115,12 @@ impl Lakemill {
         self.stderr.so_far()
     }
 
+    /// What it has said on standard output, at any time: for questions while it is waited for.
+    pub fn watched_stdout(&self) -> impl Fn() -> String + use<> {
+        let text = self.stdout.text.clone();
+        move || text.lock().expect("no reader panics").clone()
+    }
+
     /// Waits until it has said something on standard error, `times` times.
     ///
     /// # Errors

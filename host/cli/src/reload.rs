@@ -40,21 +40,29 @@ impl Watch {
     /// # Errors
     /// If the system does not let us.
     pub fn of(files: &[PathBuf], mode: WatchMode) -> Result<Self, Failure> {
-        let (tell, changes) = channel();
         let names: BTreeSet<_> = files.iter().filter_map(|file| file.file_name().map(ToOwned::to_owned)).collect();
+        let folders: BTreeSet<PathBuf> = files.iter().filter_map(|file| file.parent().map(folder)).collect();
+        let folders: Vec<PathBuf> = folders.into_iter().collect();
+        let is_one = move |path: &std::path::Path| path.file_name().is_some_and(|name| names.contains(name));
+        Self::start(&folders, RecursiveMode::NonRecursive, mode, is_one)
+    }
+
+    fn start(
+        folders: &[PathBuf],
+        depth: RecursiveMode,
+        mode: WatchMode,
+        concerns: impl Fn(&std::path::Path) -> bool + Send + 'static,
+    ) -> Result<Self, Failure> {
+        let (tell, changes) = channel();
         let handler = move |event: notify::Result<notify::Event>| {
-            let concerns = |event: &notify::Event| {
-                !event.kind.is_access()
-                    && event.paths.iter().any(|path| path.file_name().is_some_and(|n| names.contains(n)))
-            };
+            let told = |event: &notify::Event| !event.kind.is_access() && event.paths.iter().any(|path| concerns(path));
             // An error may hide a change.
-            if event.as_ref().map_or(true, concerns) {
-                // Nobody listens any more: the pipeline has ended.
+            if event.as_ref().map_or(true, told) {
+                // Nobody listens any more: whoever watched has ended.
                 tell.send(()).ok();
             }
         };
-        let failed =
-            |error: notify::Error| Failure::runtime(format!("watch the components: {error}; try `--watch poll`"));
+        let failed = |error: notify::Error| Failure::runtime(format!("watch files: {error}; try `--watch poll`"));
         let mut watcher: Box<dyn Watcher + Send> = match mode {
             WatchMode::Notify => Box::new(RecommendedWatcher::new(handler, Config::default()).map_err(failed)?),
             WatchMode::Poll => {
@@ -62,11 +70,25 @@ impl Watch {
                 Box::new(PollWatcher::new(handler, config).map_err(failed)?)
             }
         };
-        let folders: BTreeSet<PathBuf> = files.iter().filter_map(|file| file.parent().map(folder)).collect();
         for folder in folders {
-            watcher.watch(&folder, RecursiveMode::NonRecursive).map_err(failed)?;
+            watcher.watch(folder, depth).map_err(failed)?;
         }
         Ok(Self { changes, _watcher: watcher })
+    }
+
+    /// Watches sources: everything under `folders` but what builds leave there.
+    ///
+    /// # Errors
+    /// If the system does not let us.
+    pub fn of_sources(folders: &[PathBuf], mode: WatchMode) -> Result<Self, Failure> {
+        let is_source = |path: &std::path::Path| {
+            let built = path.components().any(|part| part.as_os_str() == "target");
+            !built
+                && path
+                    .extension()
+                    .is_some_and(|kind| ["rs", "toml", "yaml", "jsonl"].iter().any(|known| kind == *known))
+        };
+        Self::start(folders, RecursiveMode::Recursive, mode, is_source)
     }
 
     /// Waits for a change, and then until the files are quiet; false when `most` is over before.

@@ -27,7 +27,7 @@ pub struct Args {
 
 /// Builds it.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let wasm = build(&args.folder, args.out.clone())?;
+    let wasm = build(&args.folder, args.out.clone(), Speed::Best)?;
     if args.json {
         println!("{}", json!({"ok": true, "component": wasm}));
     } else {
@@ -36,8 +36,17 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What a build is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speed {
+    /// The fastest code.
+    Best,
+    /// The fastest build, after the first one.
+    Quick,
+}
+
 /// Builds the crate in `folder`; returns the path of the module.
-pub fn build(folder: &std::path::Path, out: Option<PathBuf>) -> Result<PathBuf, Failure> {
+pub fn build(folder: &std::path::Path, out: Option<PathBuf>, speed: Speed) -> Result<PathBuf, Failure> {
     let manifest = folder.join("Cargo.toml");
     let text = std::fs::read_to_string(&manifest).map_err(|error| {
         Failure::invalid(format!("{}: {error}; `lakemill new NAME` makes a transform", manifest.display()))
@@ -53,6 +62,7 @@ pub fn build(folder: &std::path::Path, out: Option<PathBuf>) -> Result<PathBuf, 
         .arg(folder)
         .arg("--out")
         .arg(&out)
+        .args((speed == Speed::Quick).then_some("--quick"))
         .stdin(Stdio::null())
         // Standard output is ours.
         .stdout(std::io::stderr())

@@ -3,6 +3,7 @@
 pub mod blame;
 pub mod build;
 pub mod demo;
+pub mod dev;
 pub mod doctor;
 pub mod inspect;
 pub mod new;

@@ -78,29 +78,9 @@ struct Dead {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let component = match &args.component {
         Some(component) => component.clone(),
-        None => build::build(&args.folder, None)?,
+        None => build::build(&args.folder, None, build::Speed::Best)?,
     };
-    let (mut passed, mut failed) = (0, Vec::new());
-    for path in files(&args.folder.join("cases"))? {
-        let text = fs::read_to_string(&path).map_err(|e| Failure::runtime(format!("read {}: {e}", path.display())))?;
-        let mut cases: Cases =
-            serde_saphyr::from_str(&text).map_err(|e| Failure::invalid(format!("{}: {e}", path.display())))?;
-        for case in &mut cases.cases {
-            let trial = try_case(&component, case)?;
-            let (output, dead) = found(&trial)?;
-            let differs = difference(case, &output, &dead);
-            (case.output, case.dead) = (output, dead);
-            match differs {
-                None => passed += 1,
-                Some(_) if args.update => passed += 1,
-                Some(difference) => failed.push(format!("{}: {}\n{difference}", path.display(), case.name)),
-            }
-        }
-        if args.update {
-            let text = serde_saphyr::to_string(&cases).map_err(|e| Failure::runtime(e.to_string()))?;
-            fs::write(&path, text).map_err(|e| Failure::runtime(format!("write {}: {e}", path.display())))?;
-        }
-    }
+    let (passed, failed) = run_cases(&args.folder, &component, args.update)?;
     if args.json {
         println!("{}", json!({"ok": failed.is_empty(), "passed": passed, "failed": failed}));
     } else {
@@ -112,6 +92,36 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         _ if args.json => std::process::exit(1),
         count => Err(Failure::runtime(format!("{count} cases failed; `--update` takes what came out"))),
     }
+}
+
+/// Runs the cases of `folder` against a component: how many passed, and what is wrong with the others. `update`: what comes out is
+/// written into the cases.
+///
+/// # Errors
+/// If there are no cases, or one cannot be read or run.
+pub fn run_cases(folder: &Path, component: &Path, update: bool) -> Result<(usize, Vec<String>), Failure> {
+    let (mut passed, mut failed) = (0, Vec::new());
+    for path in files(&folder.join("cases"))? {
+        let text = fs::read_to_string(&path).map_err(|e| Failure::runtime(format!("read {}: {e}", path.display())))?;
+        let mut cases: Cases =
+            serde_saphyr::from_str(&text).map_err(|e| Failure::invalid(format!("{}: {e}", path.display())))?;
+        for case in &mut cases.cases {
+            let trial = try_case(component, case)?;
+            let (output, dead) = (rows(&trial)?, dead(&trial));
+            let differs = difference(case, &output, &dead);
+            (case.output, case.dead) = (output, dead);
+            match differs {
+                None => passed += 1,
+                Some(_) if update => passed += 1,
+                Some(difference) => failed.push(format!("{}: {}\n{difference}", path.display(), case.name)),
+            }
+        }
+        if update {
+            let text = serde_saphyr::to_string(&cases).map_err(|e| Failure::runtime(e.to_string()))?;
+            fs::write(&path, text).map_err(|e| Failure::runtime(format!("write {}: {e}", path.display())))?;
+        }
+    }
+    Ok((passed, failed))
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
@@ -147,9 +157,13 @@ fn try_case(component: &Path, case: &Case) -> Result<Trial, Failure> {
 }
 
 /// Rows by output.
-type Rows = BTreeMap<String, Vec<Value>>;
+pub type Rows = BTreeMap<String, Vec<Value>>;
 
-fn found(trial: &Trial) -> Result<(Rows, Vec<Dead>), Failure> {
+/// What a trial made, as JSON.
+///
+/// # Errors
+/// If a cell cannot be written as JSON.
+pub fn rows(trial: &Trial) -> Result<Rows, Failure> {
     let mut output = BTreeMap::new();
     for (name, batches) in &trial.outputs {
         let mut writer = ArrayWriter::new(Vec::new());
@@ -159,8 +173,11 @@ fn found(trial: &Trial) -> Result<(Rows, Vec<Dead>), Failure> {
             serde_json::from_slice(&writer.into_inner()).map_err(|e| Failure::runtime(e.to_string()))?;
         output.insert(name.clone(), rows);
     }
-    let dead = trial.dead.iter().map(|(record, reason)| Dead { record: *record, reason: reason.clone() }).collect();
-    Ok((output, dead))
+    Ok(output)
+}
+
+fn dead(trial: &Trial) -> Vec<Dead> {
+    trial.dead.iter().map(|(record, reason)| Dead { record: *record, reason: reason.clone() }).collect()
 }
 
 /// What differs, row by row; `None` if nothing does. A reason need only contain what is expected.
