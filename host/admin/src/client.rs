@@ -43,6 +43,31 @@ pub fn ask(folder: &Path, method: &str, path: &str, body: Option<&Value>) -> std
     Ok(answers)
 }
 
+/// Follows what one process says line by line, until `take` says false or the process ends. False if none runs.
+///
+/// # Errors
+/// If the folder cannot be read, or the process refuses.
+pub fn follow(folder: &Path, path: &str, mut take: impl FnMut(&[u8]) -> bool) -> std::io::Result<bool> {
+    for (_, socket) in sockets(folder)? {
+        let Some(mut reader) = open(&socket, "GET", path, None)? else { continue };
+        // Rows may be long in coming.
+        reader.get_ref().set_read_timeout(None)?;
+        let status = head(&mut reader)?;
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line)? > 0 {
+            if status != 200 {
+                return Err(std::io::Error::other(String::from_utf8_lossy(&line).into_owned()));
+            }
+            if !take(&line) {
+                break;
+            }
+            line.clear();
+        }
+        return Ok(true);
+    }
+    Ok(false)
+}
+
 fn sockets(folder: &Path) -> std::io::Result<Vec<(u32, PathBuf)>> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,

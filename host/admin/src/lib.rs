@@ -7,6 +7,7 @@
 //! | `GET /readyz` | 200 while batches are committed; 503 with the reason while it is parked or waits after a fault |
 //! | `GET /metrics` | Prometheus' text format; [`metrics`] has the names |
 //! | `GET /v1/status` | the object that `run --json` prints at its end |
+//! | `GET /v1/tap?point=decoded` | rows as they come, a JSON object a line, on the socket only; points are raw, decoded, transformed, dead |
 //! | `POST /v1/resume` | `{"over_budget": bool}`: go on after parking |
 //! | `POST /v1/reload` | look at the components now |
 //! | `POST /v1/promote` | the components on trial take over |
@@ -15,5 +16,6 @@
 pub mod client;
 pub mod metrics;
 mod server;
+mod stream;
 
 pub use server::{Server, Target};

@@ -5,18 +5,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use lakemill_pipeline::tap::Point;
 use lakemill_pipeline::{Control, Pipeline, Progress, Reloaded};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 
-use crate::metrics;
+use crate::{metrics, stream};
 
 /// What is looked at, and commanded.
 #[derive(Clone)]
@@ -138,6 +139,7 @@ fn views() -> Router<Target> {
 
 fn commands() -> Router<Target> {
     Router::new()
+        .route("/v1/tap", get(tap))
         .route("/v1/resume", post(resume))
         .route("/v1/reload", post(reload))
         .route("/v1/promote", post(promote))
@@ -188,6 +190,20 @@ async fn reload(State(target): State<Target>) -> Response {
         Ok(Err(error)) => refused(error.to_string()),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tap {
+    point: String,
+}
+
+async fn tap(State(target): State<Target>, Query(asked): Query<Tap>) -> Response {
+    let Some(point) = Point::ALL.into_iter().find(|point| point.name() == asked.point) else {
+        let known = Point::ALL.map(Point::name).join(", ");
+        return refused(format!("there is no point `{}`; there are {known}", asked.point));
+    };
+    stream::rows(target.pipeline.tap(point), target.control).into_response()
 }
 
 async fn promote(State(target): State<Target>) -> Response {

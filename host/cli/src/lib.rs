@@ -32,6 +32,7 @@ pub struct Cli {
 enum Command {
     Run(commands::run::Args),
     Status(commands::status::Args),
+    Tap(commands::tap::Args),
     Resume(commands::resume::Args),
     Reload(commands::reload::Args),
     Promote(commands::promote::Args),
@@ -52,6 +53,7 @@ pub fn dispatch(cli: Cli) -> u8 {
     match cli.command {
         Command::Run(args) => exit::report(args.json, commands::run::run(&args)),
         Command::Status(args) => exit::report(args.json, commands::status::run(&args)),
+        Command::Tap(args) => exit::report(args.json, commands::tap::run(&args)),
         Command::Resume(args) => exit::report(args.json, commands::resume::run(&args)),
         Command::Reload(args) => exit::report(args.json, commands::reload::run(&args)),
         Command::Promote(args) => exit::report(args.json, commands::promote::run(&args)),

@@ -19,6 +19,7 @@ use crate::run::Assembly;
 use crate::spec::units::Template;
 use crate::spec::written::{self, SinkSpec};
 use crate::spec::{SpecFile, timestamp_ms};
+use crate::tap::Taps;
 
 /// What the command line says beside the pipeline file.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +52,7 @@ pub(crate) fn assemble(
     file: &SpecFile,
     options: &Options,
     deployer: &Arc<Deployer>,
+    taps: &Arc<Taps>,
 ) -> Result<Assembly, PipelineError> {
     let spec = &file.spec;
     let folder = file.state_folder();
@@ -87,6 +89,7 @@ pub(crate) fn assemble(
         },
         journal: Arc::new(Mutex::new(journal)),
         deployer: deployer.clone(),
+        taps: taps.clone(),
         sinks,
         anchor,
         dead_letters,

@@ -3,7 +3,7 @@
 //! [`spec`] reads the pipeline file, [`Pipeline`] loads what it names and runs it. The way of a batch: `reader` (poll, plan) ->
 //! `worker` (decode, watermark, transform, project, stage) -> `committer` (commit in order); `run` starts these three.
 //! `recover` decides where to go on after a restart. `version` is the code that batches go through, `loader` loads it, `deployer` changes it (`rollout` and `diff` put new code on trial), `poison` and
-//! `bisect` find the rows that it fails on.
+//! `bisect` find the rows that it fails on. `tap` lets people look at rows.
 
 pub mod assemble;
 pub mod control;
@@ -13,6 +13,7 @@ pub mod loader;
 pub mod pipeline;
 pub mod progress;
 pub mod spec;
+pub mod tap;
 pub mod trial;
 
 mod bisect;

@@ -16,6 +16,7 @@ use crate::error::PipelineError;
 use crate::loader::Loader;
 use crate::progress::{Progress, Summary};
 use crate::spec::SpecFile;
+use crate::tap::{Point, Tapped, Taps};
 use crate::version::Version;
 
 /// A pipeline, its code loaded.
@@ -23,6 +24,7 @@ pub struct Pipeline {
     file: SpecFile,
     options: Options,
     deployer: Arc<Deployer>,
+    taps: Arc<Taps>,
 }
 
 impl Pipeline {
@@ -53,7 +55,7 @@ impl Pipeline {
 
     fn of(file: SpecFile, options: Options, loader: Loader, version: Version) -> Result<Self, PipelineError> {
         let deployer = Deployer::new(loader, version, options.mode, options.bounds, file.state_folder())?;
-        Ok(Self { file, options, deployer: Arc::new(deployer) })
+        Ok(Self { file, options, deployer: Arc::new(deployer), taps: Arc::default() })
     }
 
     /// Memory that components hold right now, in bytes.
@@ -127,7 +129,7 @@ impl Pipeline {
         control: &Control,
         forgiven: Option<CheckpointId>,
     ) -> Result<(), PipelineError> {
-        let assembly = assemble::assemble(&self.file, &self.options, &self.deployer)?;
+        let assembly = assemble::assemble(&self.file, &self.options, &self.deployer, &self.taps)?;
         self.clean_up(&assembly.journal.lock().unwrap_or_else(PoisonError::into_inner));
         self.deployer.begin(assembly.sinks.iter().map(|sink| sink.stage()).collect());
         assembly.run(progress, control, forgiven)
@@ -168,6 +170,11 @@ impl Pipeline {
             };
             return Some(refused.filter(|_| wish == Wish::ResumeOverBudget));
         }
+    }
+
+    /// Rows at a point from now on, until the receiver is dropped.
+    pub fn tap(&self, point: Point) -> crossbeam_channel::Receiver<Tapped> {
+        self.taps.open(point)
     }
 
     /// Where it is, with what is on trial.

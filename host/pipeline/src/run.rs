@@ -14,6 +14,7 @@ use crate::deployer::Deployer;
 use crate::error::PipelineError;
 use crate::progress::Progress;
 use crate::reader::Reader;
+use crate::tap::Taps;
 use crate::worker::Workshop;
 
 /// Everything one run needs, opened and checked.
@@ -31,6 +32,7 @@ pub(crate) struct Assembly {
     /// Index into `sinks`.
     pub late: Option<usize>,
     pub budget: Budget,
+    pub taps: Arc<Taps>,
     pub watermarks: Watermarks,
     pub workers: usize,
 }
@@ -55,6 +57,8 @@ impl Assembly {
             watermarks: Arc::new(Mutex::new(self.watermarks)),
             journal: self.journal.clone(),
             budget,
+            taps: self.taps,
+            sink_names: self.sinks.iter().map(|sink| sink.name().into()).collect(),
         };
         // One batch for each worker, and one that waits for the first free one; the reader fills the next one meanwhile.
         let (steps_in, steps) = bounded(self.workers);

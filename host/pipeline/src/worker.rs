@@ -25,6 +25,7 @@ use crate::poison::{self, Called};
 use crate::project::project;
 use crate::reader::ranges;
 use crate::rollout::Sample;
+use crate::tap::{self, Point as TapPoint, Taps};
 use crate::version::{BoundTransform, Version};
 
 /// What all workers of a pipeline share.
@@ -37,6 +38,9 @@ pub(crate) struct Workshop {
     pub watermarks: Arc<Mutex<Watermarks>>,
     pub journal: Arc<Mutex<Journal>>,
     pub budget: Allowance,
+    pub taps: Arc<Taps>,
+    /// By sink index.
+    pub sink_names: Vec<Arc<str>>,
 }
 
 /// What became of a record; of two fates the later one in this list counts.
@@ -99,6 +103,7 @@ impl Workshop {
             cuts: Vec::new(),
             traps: 0,
         };
+        self.taps.show(TapPoint::Raw, || tap::lines(&job.raw));
         let started = Instant::now();
         let decoded = job.lineup.decoder.decode(&job.raw)?;
         bench.spent.decode_us = micros(started);
@@ -106,6 +111,7 @@ impl Workshop {
         bench.take_dead(&decoded);
         for (number, batch) in (0..).zip(decoded.batches) {
             if let Some(batch) = bench.without_late(batch) {
+                self.taps.show(TapPoint::Decoded, || tap::changes(&batch));
                 bench.transform(number, &Arc::new(batch))?;
             }
         }
@@ -441,7 +447,10 @@ impl Bench<'_> {
                 Side::Main => plan.code.digests.clone(),
                 Side::Canary => canary.code.digests.clone(),
             });
+            let is_letters = [Some(self.shop.dead_letters), self.shop.late].contains(&Some(sink));
+            let point = if is_letters { TapPoint::Dead } else { TapPoint::Transformed };
             for rows in joined(parts) {
+                self.shop.taps.show(point, || Some(tap::first(self.shop.sink_names[sink].clone(), &rows.batch)));
                 let files = self.shop.stages[sink].stage(plan.checkpoint, rows)?;
                 staged.push((sink, lakemill_model::Staged { made_by: made_by.clone().unwrap_or_default(), ..files }));
             }

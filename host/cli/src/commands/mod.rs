@@ -13,5 +13,6 @@ pub mod resume;
 pub mod rollback;
 pub mod run;
 pub mod status;
+pub mod tap;
 pub mod test;
 pub mod validate;
