@@ -142,6 +142,13 @@ impl Decoder {
         Self { config, placeholder, settle, inferred: Mutex::default(), declared }
     }
 
+    /// Takes over the columns that another decoder has inferred, so that nothing is looked at anew when one follows the other.
+    #[must_use]
+    pub fn with_inferred_of(self, other: &Decoder) -> Self {
+        let known = other.inferred.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self { inferred: Mutex::new(known), ..self }
+    }
+
     /// Decodes a batch.
     ///
     /// # Errors

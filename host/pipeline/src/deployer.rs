@@ -79,7 +79,7 @@ impl Deployer {
             main = Arc::new(version);
         }
         let on_trial = main.code != named.code && !known.refused.contains(&named.code);
-        let lineup = Arc::new(loader.lineup(main, None));
+        let lineup = Arc::new(loader.lineup(main, None, None));
         let deployer = Self {
             loader,
             mode,
@@ -111,7 +111,7 @@ impl Deployer {
                 self.rollout(Arc::new(version), Mode::Canary(canary.percent))?
             }
         };
-        Ok(Some(Arc::new(self.loader.lineup(Arc::new(main), rollout))))
+        Ok(Some(Arc::new(self.loader.lineup(Arc::new(main), rollout, Some(&self.lineup())))))
     }
 
     /// A run has begun with these sinks.
@@ -236,7 +236,7 @@ impl Deployer {
         let rollout = self.rollout(version, self.mode)?;
         tracing::info!(digests, mode = ?self.mode, "new components are on trial");
         let main = self.lineup().main.clone();
-        *lock(&self.lineup) = Arc::new(self.loader.lineup(main, rollout));
+        self.set(main, rollout);
         Ok(())
     }
 
@@ -256,7 +256,8 @@ impl Deployer {
     }
 
     fn set(&self, main: Arc<Version>, rollout: Option<Arc<Rollout>>) {
-        *lock(&self.lineup) = Arc::new(self.loader.lineup(main, rollout));
+        let next = self.loader.lineup(main, rollout, Some(&self.lineup()));
+        *lock(&self.lineup) = Arc::new(next);
     }
 
     /// A restart without what could not be written down takes the pipeline file's word.

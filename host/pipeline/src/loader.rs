@@ -116,8 +116,8 @@ impl Loader {
         Ok(Version::new(code, bound.collect()))
     }
 
-    /// A lineup of a version, and of one on trial beside it.
-    pub fn lineup(&self, main: Arc<Version>, rollout: Option<Arc<Rollout>>) -> Lineup {
+    /// A lineup of a version, and of one on trial beside it; what `before` has inferred holds.
+    pub fn lineup(&self, main: Arc<Version>, rollout: Option<Arc<Rollout>>, before: Option<&Lineup>) -> Lineup {
         let mode = match &self.file.spec.source.schema {
             written::Schema::Infer => SchemaMode::Infer,
             written::Schema::Inline => SchemaMode::Inline,
@@ -131,7 +131,12 @@ impl Loader {
         // What was written down by an earlier run, or by another process, holds.
         let book = self.book.clone();
         let settle = move |topic: &str, shown| book.settle(topic, shown, joined).map_err(|error| error.to_string());
-        Lineup { decoder: Decoder::new(config, Box::new(settle)), main, rollout }
+        let decoder = Decoder::new(config, Box::new(settle));
+        let decoder = match before {
+            Some(before) => decoder.with_inferred_of(&before.decoder),
+            None => decoder,
+        };
+        Lineup { decoder, main, rollout }
     }
 
     /// Memory that components hold right now, in bytes.
