@@ -1,6 +1,7 @@
 //! Metrics in Prometheus' text format. Names are OpenTelemetry's where its conventions have one (dots as underscores, the unit at
 //! the end), and begin with `lakemill` where they have none. docs/operating.md says what each one means for an operator.
 
+use lakemill_pipeline::progress::rss_bytes;
 use lakemill_pipeline::{Circuit, Summary};
 use prometheus::{Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
 
@@ -130,14 +131,6 @@ impl All<'_> {
         }
         self.registry.register(Box::new(gauges))
     }
-}
-
-/// The process's resident set now, from /proc; 0 where there is none.
-fn rss_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
 }
 
 #[cfg(test)]

@@ -18,11 +18,7 @@ pub fn ask(file: &Path, method: &str, path: &str, body: Option<&Value>) -> Resul
     let answers = client::ask(&folder, method, path, body)
         .map_err(|error| Failure::unreachable(format!("ask the pipeline through {}: {error}", folder.display())))?;
     if answers.is_empty() {
-        return Err(Failure::unreachable(format!(
-            "pipeline `{}` does not run here: no process answers in {}",
-            file.spec.pipeline,
-            folder.display()
-        )));
+        return Err(not_running(&file));
     }
     match answers.iter().find(|answer| answer.status != 200) {
         None => Ok(answers),
@@ -31,6 +27,16 @@ pub fn ask(file: &Path, method: &str, path: &str, body: Option<&Value>) -> Resul
             Err(Failure::invalid(format!("process {}: {why}", answer.process)))
         }
     }
+}
+
+/// No process of the pipeline answers.
+pub fn not_running(file: &SpecFile) -> Failure {
+    let folder = file.state_folder();
+    Failure::unreachable(format!(
+        "pipeline `{}` does not run here: no process answers in {}",
+        file.spec.pipeline,
+        folder.display()
+    ))
 }
 
 /// Asks every process for a change of its components, and prints which.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lakemill_model::Stage;
-use lakemill_state::{ActiveCode, Plan};
+use lakemill_state::{ActiveCode, Code, Plan};
 
 use crate::control::Control;
 use crate::deploy::{Bounds, Mode, TrialReport, Verdict};
@@ -127,7 +127,7 @@ impl Deployer {
         let codes = [Some(&lineup.main.code), lineup.rollout.as_ref().map(|rollout| &rollout.version.code)];
         let known = ActiveCode::read(&self.folder).unwrap_or_default();
         let all = codes.into_iter().flatten().chain(&known.active);
-        all.flat_map(|code| code.digests.iter().chain(&code.settings)).cloned().collect()
+        all.flat_map(Code::content).map(str::to_owned).collect()
     }
 
     /// Looks at what the pipeline file's paths hold now; if it is new code, loads and checks it, and lets it take over or puts it

@@ -240,10 +240,20 @@ impl Progress {
     }
 }
 
-/// The process's largest resident set so far, from /proc; 0 where there is none.
+/// The process's largest resident set so far; 0 where the system does not tell.
 fn rss_bytes_max() -> u64 {
+    of_status("VmHWM:")
+}
+
+/// The process's resident set now; 0 where the system does not tell.
+pub fn rss_bytes() -> u64 {
+    of_status("VmRSS:")
+}
+
+/// A size of proc_pid_status(5), in bytes.
+fn of_status(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
 }

@@ -228,8 +228,7 @@ impl Reader<'_> {
                     }
                 }
             }
-            let begins_here = plan.delta.iter().all(|(tp, range)| positions.get(tp) == Some(range.start));
-            if !begins_here {
+            if !recover::begins_at(&plan, &positions) {
                 self.journal().void(plan.checkpoint)?;
                 continue;
             }

@@ -62,9 +62,8 @@ pub(crate) fn replay(
 ) -> Replay {
     let (mut replay, mut at) = (Replay::default(), positions.clone());
     for plan in plans {
-        let begins_here = plan.delta.iter().all(|(tp, range)| at.get(tp) == Some(range.start));
         let anew = plan.refused && !is_current(plan) && !begun(plan, held);
-        if begins_here && !plan.delta.is_empty() && !anew {
+        if begins_at(plan, &at) && !plan.delta.is_empty() && !anew {
             at.advance(&plan.delta);
             replay.plans.push(plan.clone());
         } else {
@@ -72,6 +71,11 @@ pub(crate) fn replay(
         }
     }
     replay
+}
+
+/// Whether a plan begins exactly where all its partitions stand.
+pub(crate) fn begins_at(plan: &Plan, at: &Positions) -> bool {
+    plan.delta.iter().all(|(tp, range)| at.get(tp) == Some(range.start))
 }
 
 /// Holds what the sinks say against what the journal remembers: under the epoch that we had, nobody else has moved them, so that

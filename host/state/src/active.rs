@@ -1,11 +1,12 @@
 //! Which code is in use: what a restart needs to know while other code is on trial, or was taken back.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::durable::{io_error, replace};
 use crate::journal::JournalError;
 use crate::plan::Code;
 
@@ -47,14 +48,7 @@ impl ActiveCode {
     pub fn write(&self, folder: &Path) -> Result<(), JournalError> {
         let (path, temporary) = (path(folder), folder.join(format!("active.json.{}.tmp", std::process::id())));
         let text = serde_json::to_vec(self).expect("codes are plain data");
-        let write = || {
-            let mut file = File::create(&temporary)?;
-            file.write_all(&text)?;
-            file.sync_all()
-        };
-        write().map_err(io_error("write", &temporary))?;
-        fs::rename(&temporary, &path).map_err(io_error("rename", &temporary))?;
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error("sync", folder))
+        replace(&path, &temporary, &text, || ())
     }
 
     /// This code is not to be tried again.
@@ -68,10 +62,6 @@ impl ActiveCode {
 
 fn path(folder: &Path) -> PathBuf {
     folder.join("active.json")
-}
-
-fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> JournalError + 'a {
-    move |source| JournalError::Io { action, path: path.into(), source }
 }
 
 #[cfg(test)]

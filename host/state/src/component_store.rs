@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use lakemill_failpoint::{Point, reach};
 use sha2::{Digest, Sha256};
 
+use crate::durable::{io_error, replace};
 use crate::journal::JournalError;
 
 /// What is kept beside that which somebody needs: the last ones, for a look back.
@@ -45,15 +46,7 @@ impl ComponentStore {
             return Ok(digest);
         }
         let temporary = self.folder.join(format!("{digest}.{}.tmp", std::process::id()));
-        let write = || {
-            let mut file = File::create(&temporary)?;
-            file.write_all(content)?;
-            file.sync_all()
-        };
-        write().map_err(io_error("write", &temporary))?;
-        reach(Point::ComponentWritten);
-        fs::rename(&temporary, &path).map_err(io_error("rename", &temporary))?;
-        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(io_error("sync", &self.folder))?;
+        replace(&path, &temporary, content, || reach(Point::ComponentWritten))?;
         reach(Point::ComponentDurable);
         Ok(digest)
     }
@@ -104,10 +97,6 @@ impl ComponentStore {
 
 fn sha256(content: &[u8]) -> String {
     Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> JournalError + 'a {
-    move |source| JournalError::Io { action, path: path.into(), source }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use lakemill_failpoint::{Point, reach};
 use lakemill_model::{CheckpointId, Disposition, Epoch, NextOffset, Positions, TopicPartition};
 use serde::{Deserialize, Serialize};
 
+use crate::durable::{io_error, replace};
 use crate::plan::{Cut, Plan};
 use crate::record::{Line, frame, split_first};
 
@@ -454,13 +455,7 @@ fn rewrite(path: &Path, pipeline: &str, remembered: &Remembered) -> Result<File,
         text += &frame(&to_json(&Record::Done(CheckpointId(remembered.last))));
     }
     let temporary = path.with_extension("journal.tmp");
-    let mut file = File::create(&temporary).map_err(io_error("create", &temporary))?;
-    file.write_all(text.as_bytes()).map_err(io_error("write", &temporary))?;
-    file.sync_all().map_err(io_error("sync", &temporary))?;
-    drop(file);
-    fs::rename(&temporary, path).map_err(io_error("rename", &temporary))?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    File::open(folder).and_then(|f| f.sync_all()).map_err(io_error("sync", folder))?;
+    replace(path, &temporary, text.as_bytes(), || ())?;
     OpenOptions::new().append(true).open(path).map_err(io_error("open", path))
 }
 
@@ -470,10 +465,6 @@ fn listed(owned: &BTreeMap<TopicPartition, Owned>) -> Vec<(String, i32, Owned)> 
 
 fn to_json(record: &Record) -> String {
     serde_json::to_string(record).expect("records are plain data with string keys")
-}
-
-fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> JournalError + 'a {
-    move |source| JournalError::Io { action, path: path.into(), source }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 pub mod active;
 pub mod component_store;
+mod durable;
 pub mod journal;
 pub mod plan;
 mod record;

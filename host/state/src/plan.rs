@@ -95,6 +95,13 @@ impl Plan {
     /// All that the component store must keep for it.
     pub fn content(&self) -> impl Iterator<Item = &str> {
         let codes = std::iter::once(&self.code).chain(self.canary.iter().map(|canary| &canary.code));
-        codes.flat_map(|code| code.digests.iter().chain(&code.settings)).map(String::as_str)
+        codes.flat_map(Code::content)
+    }
+}
+
+impl Code {
+    /// All that the component store must keep for it.
+    pub fn content(&self) -> impl Iterator<Item = &str> {
+        self.digests.iter().chain(&self.settings).map(String::as_str)
     }
 }

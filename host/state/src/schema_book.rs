@@ -2,14 +2,15 @@
 //! that uses them leaves its worker, so that a replay decodes as the first run did.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use lakemill_failpoint::{Point, reach};
 use lakemill_model::{Field, RowSchema};
 use serde::{Deserialize, Serialize};
 
+use crate::durable::{io_error, replace};
 use crate::journal::JournalError;
 
 /// The file in the state folder; all processes of a pipeline on one machine share it.
@@ -103,18 +104,10 @@ impl SchemaBook {
     fn write(&self, pages: &Pages) -> Result<(), JournalError> {
         let (path, temporary) = (self.folder.join(FILE), self.folder.join("schemas.json.tmp"));
         let text = serde_json::to_vec_pretty(pages).expect("fields are plain data");
-        let mut file = File::create(&temporary).map_err(io_error("create", &temporary))?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(io_error("write", &temporary))?;
-        reach(Point::SchemasWritten);
-        fs::rename(&temporary, &path).map_err(io_error("rename", &temporary))?;
-        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(io_error("sync", &self.folder))?;
+        replace(&path, &temporary, &text, || reach(Point::SchemasWritten))?;
         reach(Point::SchemasDurable);
         Ok(())
     }
-}
-
-fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> JournalError + 'a {
-    move |source| JournalError::Io { action, path: path.into(), source }
 }
 
 #[cfg(test)]

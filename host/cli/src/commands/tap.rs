@@ -7,6 +7,7 @@ use lakemill_admin::client;
 use lakemill_pipeline::spec::SpecFile;
 
 use crate::exit::Failure;
+use crate::remote::not_running;
 
 /// Shows live rows of a running pipeline, a JSON object a line; of a busy one, some of them.
 #[derive(Debug, clap::Args)]
@@ -37,11 +38,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let path = format!("/v1/tap?point={}", args.point);
     match client::follow(&folder, &path, take) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Failure::unreachable(format!(
-            "pipeline `{}` does not run here: no process answers in {}",
-            file.spec.pipeline,
-            folder.display()
-        ))),
+        Ok(false) => Err(not_running(&file)),
         Err(error) => Err(Failure::runtime(format!("tap: {error}"))),
     }
 }
