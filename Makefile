@@ -1,7 +1,7 @@
 # What a person runs. Everything goes through one target folder and one way to call cargo (--release --workspace), so
 # that nothing is built twice; every step does nothing if it has been done.
 
-.PHONY: help demo test torture check build guests bench bench-spark clean-demo
+.PHONY: help demo test torture hostile check build guests bench bench-spark clean-demo
 
 CARGO ?= cargo
 GUESTS = transforms/clean transforms/flatten transforms/split
@@ -10,6 +10,7 @@ help:
 	@echo "make demo         change events through two transforms into Delta tables in ./demo-out; no server needed"
 	@echo "make test         all tests: unit, golden, end to end, with a real Kafka and a real PostgreSQL"
 	@echo "make torture      the crash lane at full length: kills under live load, every row judged; takes an hour"
+	@echo "make hostile      every kind of hostile guest a hundred times over; takes half an hour"
 	@echo "make check        format and lints"
 	@echo "make build        the command: target/release/lakemill"
 	@echo "make guests       the shipped transforms as WebAssembly: target/guests/*.wasm"
@@ -36,6 +37,10 @@ test:
 torture:
 	@scripts/setup.sh build lanes
 	@scripts/torture.sh
+
+hostile:
+	@scripts/setup.sh build
+	LAKEMILL_HOSTILE_ROUNDS=100 $(CARGO) test --release --workspace --test hostile
 
 check:
 	@scripts/setup.sh build

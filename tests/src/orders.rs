@@ -166,6 +166,16 @@ impl Orders {
     }
 
     fn change(&mut self) -> Change {
+        let change = self.draw();
+        match &change.image {
+            Some(order) => drop(self.live.insert(change.id, order.clone())),
+            None => drop(self.live.remove(&change.id)),
+        }
+        change
+    }
+
+    /// A change that has not happened yet.
+    fn draw(&mut self) -> Change {
         self.time_ms += self.random.i64(0..3);
         self.lsn += self.random.i64(8..200);
         let old = if self.random.u32(0..10) < 4 { None } else { self.any_live() };
@@ -177,10 +187,6 @@ impl Orders {
             Some(old) => self.update(old),
         };
         change.event_time_us = self.time_ms * 1000;
-        match &change.image {
-            Some(order) => drop(self.live.insert(change.id, order.clone())),
-            None => drop(self.live.remove(&change.id)),
-        }
         change
     }
 
@@ -248,8 +254,10 @@ impl Iterator for Orders {
         // The first events are whole, so that column types can be inferred from them.
         if self.made > 50 && self.one_in(self.mix.broken) {
             let what = *self.random.choice(Breakage::ALL).unwrap_or(&Breakage::Cut);
-            let mut twin = self.clone();
-            let change = twin.change();
+            // It never happens.
+            let (random, next_id, time_ms, lsn) = (self.random.clone(), self.next_id, self.time_ms, self.lsn);
+            let change = self.draw();
+            (self.random, self.next_id, self.time_ms, self.lsn) = (random, next_id, time_ms, lsn);
             return Some(broken(what, &change, self.lsn));
         }
         let change = self.change();

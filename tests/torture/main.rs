@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use lakemill_tests::broker::Broker;
 use lakemill_tests::crash::{Kill, Outcome, Ring, failpoints};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Events per second of the load.
 const RATE: u64 = 4_000;
@@ -36,15 +36,19 @@ fn main() -> Result<()> {
         let started = Instant::now();
         let outcome = match name.as_str() {
             "kills" => kills(&broker, seed, count)?,
-            "failpoints" => at_failpoints(&broker, seed, count)?,
+            "failpoints" => at_failpoints(&broker, seed, count, &failpoints()?)?,
             "zombies" => zombies::run(&broker, seed, count, RATE)?,
             "rebalances" => groups::run(&broker, seed, count, RATE / 4)?,
             "restarts" => restarts::run(&broker, seed, count, RATE / 4)?,
             "swaps" => swaps::run(&broker, seed, count, RATE / 2)?,
             "torn" => torn::run(seed, count)?,
-            other => {
-                bail!("no scenario {other}: there are kills, failpoints, zombies, rebalances, restarts, swaps and torn")
+            point if failpoints()?.iter().any(|name| name == point) => {
+                at_failpoints(&broker, seed, count, &[point.to_owned()])?
             }
+            other => bail!(
+                "no scenario {other}: there are kills, failpoints (or the name of one), zombies, rebalances, restarts, \
+                 swaps and torn"
+            ),
         };
         report(name, seed, &outcome, started.elapsed());
     }
@@ -67,9 +71,9 @@ fn kills(broker: &Broker, seed: u64, count: u32) -> Result<Outcome> {
     Ok(all)
 }
 
-fn at_failpoints(broker: &Broker, seed: u64, count: u32) -> Result<Outcome> {
+fn at_failpoints(broker: &Broker, seed: u64, count: u32, points: &[String]) -> Result<Outcome> {
     let mut all = Outcome::default();
-    for point in failpoints()? {
+    for point in points {
         // Columns are written down once in the life of a pipeline.
         let (rings, kills) = if point.starts_with("schemas") { (count, 1) } else { (1, count) };
         let mut of_point = Outcome::default();
@@ -77,7 +81,7 @@ fn at_failpoints(broker: &Broker, seed: u64, count: u32) -> Result<Outcome> {
             let seed = seed + u64::from(ring);
             add(
                 &mut of_point,
-                at_failpoint(broker, seed, &point, kills).with_context(|| format!("{point}, seed {seed}"))?,
+                at_failpoint(broker, seed, point, kills).with_context(|| format!("{point}, seed {seed}"))?,
             );
         }
         let Outcome { kills, missed, sums, .. } = &of_point;
@@ -120,11 +124,6 @@ fn recovery(scenario: &str) -> &'static str {
 }
 
 fn report(scenario: &str, seed: u64, outcome: &Outcome, took: Duration) {
-    let mut recoveries: Vec<u128> = outcome.recoveries.iter().map(Duration::as_millis).collect();
-    recoveries.sort_unstable();
-    let at = |share: f64| {
-        recoveries.get(((recoveries.len() as f64 * share) as usize).min(recoveries.len().saturating_sub(1)))
-    };
     println!(
         "{}",
         json!({
@@ -134,8 +133,16 @@ fn report(scenario: &str, seed: u64, outcome: &Outcome, took: Duration) {
             "missed": outcome.missed,
             "records": outcome.records,
             "sums": outcome.sums,
-            (recovery(scenario)): { "count": recoveries.len(), "p50": at(0.5), "p99": at(0.99), "max": recoveries.last() },
+            (recovery(scenario)): quantiles(&outcome.recoveries),
             "seconds": took.as_secs(),
         })
     );
+}
+
+/// Of times, in milliseconds.
+fn quantiles(times: &[Duration]) -> Value {
+    let mut times: Vec<u128> = times.iter().map(Duration::as_millis).collect();
+    times.sort_unstable();
+    let at = |share: f64| times.get(((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1)));
+    json!({ "count": times.len(), "p50": at(0.5), "p99": at(0.99), "max": times.last() })
 }

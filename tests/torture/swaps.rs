@@ -7,7 +7,9 @@ use anyhow::{Context, Result};
 use lakemill_tests::broker::Broker;
 use lakemill_tests::crash::{Outcome, Ring};
 use lakemill_tests::log;
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::quantiles;
 
 /// Versions that take turns: each is compiled once.
 const VERSIONS: u32 = 8;
@@ -25,7 +27,9 @@ pub fn run(broker: &Broker, seed: u64, count: u32, rate: u64) -> Result<Outcome>
         ring.count();
     }
     lakemill.terminate()?.expect(0, &[])?;
-    let pauses = pauses(&table)?;
+    let (pauses, without) = pauses(&table)?;
+    // What the machine does to two commits anyhow: a pause is to be held against it.
+    println!("{}", json!({ "between_commits_without_a_swap_ms": quantiles(&without) }));
     let mut outcome = ring.finish()?;
     outcome.recoveries = pauses;
     Ok(outcome)
@@ -41,7 +45,8 @@ fn newest_code(table: &std::path::Path) -> Result<Value> {
     Ok(info["commitInfo"]["lakemill.digests"].clone())
 }
 
-fn pauses(table: &std::path::Path) -> Result<Vec<Duration>> {
+/// What two commits are apart beyond the median: where the code changed between them, and where it did not.
+fn pauses(table: &std::path::Path) -> Result<(Vec<Duration>, Vec<Duration>)> {
     let commits = log::commits(table)?;
     let seen: Vec<(u64, Value)> = commits
         .iter()
@@ -51,12 +56,13 @@ fn pauses(table: &std::path::Path) -> Result<Vec<Duration>> {
             Some((info["timestamp"].as_u64()?, info["lakemill.digests"].clone()))
         })
         .collect();
-    let gaps: Vec<(u64, bool)> =
-        seen.windows(2).map(|pair| (pair[1].0.saturating_sub(pair[0].0), pair[0].1 != pair[1].1)).collect();
-    let mut usual: Vec<u64> = gaps.iter().filter(|(_, swap)| !swap).map(|(gap, _)| *gap).collect();
+    let gaps = seen.windows(2).map(|pair| (pair[1].0.saturating_sub(pair[0].0), pair[0].1 != pair[1].1));
+    let (swaps, others): (Vec<(u64, bool)>, Vec<(u64, bool)>) = gaps.partition(|(_, swap)| *swap);
+    let mut usual: Vec<u64> = others.iter().map(|(gap, _)| *gap).collect();
     usual.sort_unstable();
     let usual = usual.get(usual.len() / 2).copied().context("commits")?;
+    let beyond = |(gap, _): (u64, bool)| Duration::from_millis(gap.saturating_sub(usual));
     // The first turn of each version is compiled.
-    let swaps = gaps.iter().filter(|(_, swap)| *swap).skip(VERSIONS as usize);
-    Ok(swaps.map(|(gap, _)| Duration::from_millis(gap.saturating_sub(usual))).collect())
+    let swaps = swaps.into_iter().skip(VERSIONS as usize).map(beyond).collect();
+    Ok((swaps, others.into_iter().map(beyond).collect()))
 }

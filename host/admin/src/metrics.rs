@@ -43,6 +43,10 @@ pub fn text(summary: &Summary, guest_memory_bytes: u64) -> prometheus::Result<St
         let name = format!("lakemill_transform_rows_{fate}");
         all.counters(&name, "Rows that a transform saw, dropped or refused.", "transform", &rows)?;
     }
+    let seconds: Vec<_> = summary.transforms.iter().map(|t| (t.name.as_str(), t.call_us as f64 / 1e6)).collect();
+    all.gauges("lakemill_transform_seconds_total", "Time in calls, summed over threads.", "transform", &seconds)?;
+    let memory: Vec<_> = summary.transforms.iter().map(|t| (t.name.as_str(), t.memory_bytes_max as f64)).collect();
+    all.gauges("lakemill_transform_memory_bytes_max", "The most memory of a call.", "transform", &memory)?;
     for (name, help, value) in [
         ("lakemill_batches", "Batches committed.", summary.batches),
         ("lakemill_commits", "Commits to sinks.", summary.commits),
@@ -141,7 +145,14 @@ mod tests {
 
     #[test]
     fn every_number_of_a_summary_is_there() {
-        let transform = TransformCounts { name: "clean".into(), rows_in: 5, rows_filtered: 2, rows_dead: 1 };
+        let transform = TransformCounts {
+            name: "clean".into(),
+            rows_in: 5,
+            rows_filtered: 2,
+            rows_dead: 1,
+            call_us: 1_500_000,
+            memory_bytes_max: 65_536,
+        };
         let summary = Summary {
             pipeline: "orders".into(),
             counts: Counts { rows_in: 9, rows_out: 5, rows_dead: 4, records_control: 2, ..Counts::default() },
@@ -159,6 +170,8 @@ mod tests {
             r#"messaging_client_consumed_messages_total{pipeline="orders"} 11"#,
             r#"lakemill_sink_rows_total{pipeline="orders",sink="out"} 5"#,
             r#"lakemill_transform_rows_filtered_total{pipeline="orders",transform="clean"} 2"#,
+            r#"lakemill_transform_seconds_total{pipeline="orders",transform="clean"} 1.5"#,
+            r#"lakemill_transform_memory_bytes_max{pipeline="orders",transform="clean"} 65536"#,
             r#"lakemill_lag_records{pipeline="orders"} 7"#,
             r#"lakemill_parked{pipeline="orders"} 1"#,
             r#"lakemill_circuit_open{pipeline="orders"} 1"#,

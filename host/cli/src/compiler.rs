@@ -1,5 +1,6 @@
 //! This program as the compiler of components, in a process of its own.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use lakemill_pipeline::Options;
@@ -7,10 +8,15 @@ use lakemill_runtime::{COMPILE_VERB, compile_child};
 
 /// Options under which components are compiled by a child process that runs this program.
 pub fn options() -> Options {
+    Options { compiler: program(), ..Options::default() }
+}
+
+/// This program.
+pub fn program() -> Option<PathBuf> {
     let program = std::env::current_exe().inspect_err(|error| {
         tracing::warn!(%error, "this program does not find itself: components are compiled in this process");
     });
-    Options { compiler: program.ok(), ..Options::default() }
+    program.ok()
 }
 
 /// Compiles, if this process was started for it: before anything else happens in it.

@@ -33,12 +33,15 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
-/// What one transform made of a batch, in rows.
+/// What one transform made of a batch, and what that took.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Seen {
     pub rows_in: u64,
     pub rows_filtered: u64,
     pub rows_dead: u64,
+    pub call_us: u64,
+    /// Of any call of its component so far.
+    pub memory_bytes_max: u64,
 }
 
 /// Where a worker's time went, in microseconds.

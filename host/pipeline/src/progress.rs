@@ -22,6 +22,10 @@ pub struct TransformCounts {
     pub rows_filtered: u64,
     /// Of them, those that it refused.
     pub rows_dead: u64,
+    /// Time in its calls, summed over threads, in microseconds.
+    pub call_us: u64,
+    /// The most memory that a call of the present component had; 0 for native code.
+    pub memory_bytes_max: u64,
 }
 
 /// What a sink got.
@@ -173,6 +177,8 @@ impl Progress {
             sum.rows_in += seen.rows_in;
             sum.rows_filtered += seen.rows_filtered;
             sum.rows_dead += seen.rows_dead;
+            sum.call_us += seen.call_us;
+            sum.memory_bytes_max = sum.memory_bytes_max.max(seen.memory_bytes_max);
         }
         for (sink, rows) in &prepared.rows_staged {
             summary.sinks[*sink].rows += rows;
@@ -205,6 +211,7 @@ impl Progress {
         summary.digests = digests;
         for (transform, name) in summary.transforms.iter_mut().zip(names) {
             transform.name.clone_from(name);
+            transform.memory_bytes_max = 0;
         }
     }
 
@@ -268,7 +275,7 @@ mod tests {
         let progress = Progress::new("p", vec![], &["clean".into()], &["orders", "dead_letters"]);
         let counts =
             Counts { rows_in: 4, rows_out: 1, rows_filtered: 1, rows_late: 1, rows_dead: 1, ..Counts::default() };
-        let seen = vec![Seen { rows_in: 2, rows_filtered: 1, rows_dead: 0 }];
+        let seen = vec![Seen { rows_in: 2, rows_filtered: 1, call_us: 30, memory_bytes_max: 70, ..Seen::default() }];
         let kafka_times_ms = vec![(1000, 3), (1500, 1)];
         let prepared =
             Prepared { counts, kafka_times_ms, seen, rows_staged: vec![(0, 1), (1, 1)], ..Prepared::default() };
@@ -277,6 +284,7 @@ mod tests {
         let summary = progress.summary();
         assert_eq!((summary.counts.rows_in, summary.batches, summary.commits), (8, 2, 3));
         assert_eq!((summary.transforms[0].rows_in, summary.transforms[0].rows_filtered), (4, 2));
+        assert_eq!((summary.transforms[0].call_us, summary.transforms[0].memory_bytes_max), (60, 70));
         assert_eq!(summary.sinks, ["orders", "dead_letters"].map(|name| SinkCounts { name: name.into(), rows: 2 }));
         assert_eq!((summary.latency_ms.p50, summary.latency_ms.max), (1000, 1000));
         assert!(summary.rss_bytes_max > 0);

@@ -2,7 +2,7 @@
 //! building of rows as in a pipeline.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -26,12 +26,16 @@ pub struct Trial {
     pub dead: Vec<(u32, String)>,
 }
 
-/// Loads a component with a configuration.
+/// Loads a component with a configuration; `compiler` is that of [`EngineOptions`].
 ///
 /// # Errors
 /// If it cannot be loaded.
-pub fn load(component: &Path, config_json: String) -> Result<Arc<dyn Transform>, PipelineError> {
-    let engine = Engine::new(EngineOptions { calls_max: 1, ..EngineOptions::default() })
+pub fn load(
+    component: &Path,
+    config_json: String,
+    compiler: Option<PathBuf>,
+) -> Result<Arc<dyn Transform>, PipelineError> {
+    let engine = Engine::new(EngineOptions { calls_max: 1, compiler, ..EngineOptions::default() })
         .map_err(|error| PipelineError::Invalid(error.to_string()))?;
     let options = LoadOptions { config_json, cache_dir: Some(cache_folder()), ..LoadOptions::default() };
     let loaded = engine

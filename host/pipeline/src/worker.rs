@@ -217,6 +217,8 @@ impl Bench<'_> {
             let started = Instant::now();
             if let Some(seen) = self.seen.get_mut(index) {
                 seen.rows_in += batch.len() as u64;
+                seen.call_us += call_us;
+                seen.memory_bytes_max = seen.memory_bytes_max.max(bound.transform.memory_bytes_max());
             }
             for Called { batch, outcome } in &*called {
                 match outcome {

@@ -3,6 +3,7 @@
 //! memory and wall time that the system enforces.
 
 use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::channel;
@@ -12,16 +13,15 @@ use lakemill_model::TransformError;
 
 use crate::artifact::Prepared;
 use crate::compile::compile;
-use crate::engine::{Engine, EngineOptions};
+use crate::confine::{CPU_S_MAX, MEMORY_BYTES_MAX, confine};
+use crate::engine::{Engine, EngineOptions, wasmtime_engine};
 use crate::limits::{bytes as show, limit};
 
 /// The verb by which the program of [`EngineOptions::compiler`] is started as a compiler; the number of bytes of
 /// [`EngineOptions::memory_bytes_max`] follows it.
 pub const COMPILE_VERB: &str = "compile-component";
 
-const CPU_S_MAX: u64 = 10;
 const WALL_MAX: Duration = Duration::from_secs(20);
-const MEMORY_BYTES_MAX: u64 = 1 << 30;
 /// Machine code is larger than WebAssembly, but not by this.
 const CODE_BYTES_MAX: u64 = 256 << 20;
 
@@ -54,6 +54,9 @@ pub(crate) fn compile_in_child(program: &Path, engine: &Engine, component: &[u8]
     match answer.as_deref() {
         Some([WHOLE, code @ ..]) => Ok(code.to_vec()),
         Some([REFUSED, why @ ..]) => Err(TransformError::Refused(String::from_utf8_lossy(why).into_owned())),
+        _ if status.signal() == Some(libc::SIGSYS) => Err(TransformError::Refused(
+            "the compiler did what it has no right to do, and was ended; please report it with the component".into(),
+        )),
         _ if sent.is_none_or(|sent| sent.is_err()) => {
             Err(TransformError::Refused("the compiler does not listen".into()))
         }
@@ -97,43 +100,11 @@ pub fn compile_child(memory_bytes_max: usize) -> ExitCode {
 
 fn work(memory_bytes_max: usize) -> Result<Vec<u8>, String> {
     let options = EngineOptions { calls_max: 1, memory_bytes_max, ..EngineOptions::default() };
-    let engine = Engine::new(options).map_err(|error| error.to_string())?;
+    let engine = wasmtime_engine(&options).map_err(|error| error.to_string())?;
     confine().map_err(|error| format!("confine the compiler: {error}"))?;
     let mut component = Vec::new();
     std::io::stdin().read_to_end(&mut component).map_err(|error| error.to_string())?;
     let words = |error: TransformError| error.to_string();
     let prepared = Prepared::new(&component).map_err(words)?;
     compile(&engine, &prepared).map_err(words)
-}
-
-/// Gives up what the compiler does not need, before it sees a byte of the guest's.
-fn confine() -> std::io::Result<()> {
-    // The address space that the engine has set aside is not used.
-    let held = std::fs::read_to_string("/proc/self/statm")?;
-    let pages: u64 = held.split(' ').next().and_then(|pages| pages.parse().ok()).unwrap_or(0);
-    // What a page has at least, and so on the safe side of none.
-    let held = pages * 4096;
-    bound(libc::RLIMIT_CPU, CPU_S_MAX)?;
-    bound(libc::RLIMIT_AS, held + MEMORY_BYTES_MAX)?;
-    bound(libc::RLIMIT_CORE, 0)?;
-    bound(libc::RLIMIT_FSIZE, 0)?;
-    #[expect(unsafe_code, reason = "std has no call for it")]
-    // SAFETY: plain system calls without pointers.
-    let (free, nice) = unsafe {
-        // No rights by way of a program that has more (prctl(2)).
-        let free = libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        (free, libc::nice(5))
-    };
-    if free != 0 || nice == -1 {
-        return Err(std::io::Error::last_os_error());
-    }
-    Ok(())
-}
-
-fn bound(what: libc::__rlimit_resource_t, most: u64) -> std::io::Result<()> {
-    let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
-    #[expect(unsafe_code, reason = "std has no call for it")]
-    // SAFETY: the struct lives as long as the call.
-    let done = unsafe { libc::setrlimit(what, &raw const limit) };
-    if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }

@@ -15,13 +15,12 @@ use crate::engine::Engine;
 ///
 /// # Errors
 /// If it does not fit the contract, is not valid, or uses what is switched off.
-pub(crate) fn compile(engine: &Engine, file: &Prepared<'_>) -> Result<Vec<u8>, TransformError> {
+pub(crate) fn compile(engine: &wasmtime::Engine, file: &Prepared<'_>) -> Result<Vec<u8>, TransformError> {
     let component = match file.kind {
         Kind::Component => Cow::Borrowed(file.bytes),
         Kind::Module => Cow::Owned(componentize(file.bytes, &file.interfaces)?),
     };
     engine
-        .wasmtime()
         .precompile_component(&component)
         .map_err(|wrong| TransformError::Refused(format!("the component does not compile: {wrong:#}")))
 }

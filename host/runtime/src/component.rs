@@ -133,7 +133,7 @@ impl Engine {
         let start = Instant::now();
         let code = match &self.options().compiler {
             Some(program) => compile_in_child(program, self, prepared.bytes)?,
-            None => compile(self, prepared)?,
+            None => compile(self.wasmtime(), prepared)?,
         };
         let took = start.elapsed();
         if let Some(cache) = cache {

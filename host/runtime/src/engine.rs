@@ -83,8 +83,7 @@ impl Engine {
     /// # Errors
     /// If the system does not give the address space or the thread.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
-        let wasmtime = wasmtime::Engine::new(&config(&options))
-            .map_err(|wrong| EngineError::Start(format!("{wrong:#}"), options.calls_max))?;
+        let wasmtime = wasmtime_engine(&options)?;
         let ticker = Ticker::start(wasmtime.weak()).map_err(EngineError::Thread)?;
         let memory = ProcessMemory::new(options.process_memory_bytes_max);
         let (calls, call_ended) = (Mutex::new(0), Condvar::new());
@@ -129,6 +128,14 @@ impl Drop for Place<'_> {
         *self.0.calls.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
         self.0.call_ended.notify_one();
     }
+}
+
+/// What compiles, and no more: no thread of ours.
+///
+/// # Errors
+/// If wasmtime refuses, mostly for want of address space.
+pub(crate) fn wasmtime_engine(options: &EngineOptions) -> Result<wasmtime::Engine, EngineError> {
+    wasmtime::Engine::new(&config(options)).map_err(|wrong| EngineError::Start(format!("{wrong:#}"), options.calls_max))
 }
 
 fn config(options: &EngineOptions) -> Config {

@@ -1,5 +1,7 @@
 //! What a file is, for a person who looks at it: nothing is granted for good, nothing kept.
 
+use std::path::PathBuf;
+
 use lakemill_model::{Description, TransformError};
 
 use crate::artifact::{Kind, Prepared};
@@ -33,13 +35,14 @@ pub struct Inspection {
     pub refusal: Option<String>,
 }
 
-/// Looks into a file. Starts an engine of its own: for commands that do nothing else.
+/// Looks into a file; `compiler` is that of [`EngineOptions`]. Starts an engine of its own: for commands that do nothing else.
 ///
 /// # Errors
 /// If the file is nothing that could be run, or is out of bounds.
-pub fn inspect(bytes: &[u8]) -> Result<Inspection, TransformError> {
+pub fn inspect(bytes: &[u8], compiler: Option<PathBuf>) -> Result<Inspection, TransformError> {
     let limits = Limits { component_bytes_max: usize::MAX, memory_bytes_max: 256 << 20, ..Limits::default() };
-    let options = EngineOptions { calls_max: 1, memory_bytes_max: limits.memory_bytes_max, ..EngineOptions::default() };
+    let options =
+        EngineOptions { calls_max: 1, memory_bytes_max: limits.memory_bytes_max, compiler, ..EngineOptions::default() };
     let engine = Engine::new(options).map_err(|wrong| TransformError::Refused(wrong.to_string()))?;
     let prepared = Prepared::new(bytes)?;
     let mut compile_ms = 0;

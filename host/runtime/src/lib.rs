@@ -25,6 +25,7 @@ mod column;
 mod compile;
 mod component;
 mod componentize;
+mod confine;
 mod convert;
 mod describe;
 mod engine;
@@ -46,3 +47,12 @@ pub use engine::{Engine, EngineError, EngineOptions};
 pub use grants::Grant;
 pub use inspect::{Inspection, inspect};
 pub use limits::Limits;
+
+/// What is done with a file before a compiler sees it: for the fuzz target `scan`.
+///
+/// # Errors
+/// If it is nothing that could be run, is out of bounds, or imports what there is not.
+#[doc(hidden)]
+pub fn prescan(bytes: &[u8]) -> Result<(), lakemill_model::TransformError> {
+    grants::check_interfaces(&artifact::Prepared::new(bytes)?.interfaces, &Grant::ALL)
+}

@@ -10,6 +10,7 @@ use lakemill_pipeline::trial;
 use serde_json::{Value, json};
 
 use crate::commands::{build, test};
+use crate::compiler;
 use crate::exit::Failure;
 use crate::reload::{Watch, WatchMode};
 use crate::watch::{CONTROL, catch_signals};
@@ -97,7 +98,7 @@ fn round(args: &Args) -> Result<Round, Failure> {
         false => (0, Vec::new()),
     };
     let (test, started) = (started.elapsed(), Instant::now());
-    let transform = trial::load(&component, args.config.clone())?;
+    let transform = trial::load(&component, args.config.clone(), compiler::program())?;
     let records = records(args)?;
     let mut raw = RawBatch::default();
     for (offset, (key, value)) in (0..).zip(&records) {

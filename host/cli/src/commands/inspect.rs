@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use lakemill_model::{Description, OutputColumn};
 use serde_json::{Value, json};
 
+use crate::compiler;
 use crate::exit::Failure;
 
 /// Shows what a component imports, exports and writes.
@@ -21,7 +22,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let bytes = std::fs::read(&args.file)
         .map_err(|error| Failure::invalid(format!("read {}: {error}", args.file.display())))?;
-    let found = lakemill_runtime::inspect(&bytes)
+    let found = lakemill_runtime::inspect(&bytes, compiler::program())
         .map_err(|error| Failure::invalid(format!("{}: {error}", args.file.display())))?;
     if args.json {
         let object = json!({

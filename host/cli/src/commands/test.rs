@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::commands::build;
+use crate::compiler;
 use crate::exit::Failure;
 
 /// Runs the cases of a transform: `cases/*.yaml` in its folder.
@@ -139,7 +140,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
 }
 
 fn try_case(component: &Path, case: &Case) -> Result<Trial, Failure> {
-    let transform = trial::load(component, Value::Object(case.config.clone()).to_string())?;
+    let transform = trial::load(component, Value::Object(case.config.clone()).to_string(), compiler::program())?;
     let mut raw = RawBatch::default();
     for (offset, record) in case.input.iter().enumerate() {
         let key = record.key.as_ref().map(Value::to_string);

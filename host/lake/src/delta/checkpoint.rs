@@ -41,7 +41,7 @@ pub(crate) fn write(
     prefix: String,
 ) -> Result<(), LookError> {
     let log = log.clone();
-    with_snapshot(root, Some(version), move |snapshot, engine| {
+    with_snapshot(root, version, move |snapshot, engine| {
         let name = format!("{version:020}.checkpoint.parquet");
         let hidden = log.dir().join(format!(".{name}.{}.tmp", uuid::Uuid::new_v4().simple()));
         let done = write_checked(&hidden, snapshot, engine, &transactions, &prefix);

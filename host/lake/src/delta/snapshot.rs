@@ -67,34 +67,35 @@ pub(crate) struct FileTotals {
     pub(crate) rows: Option<u64>,
 }
 
-/// Whether there is a table: a folder with a Delta log in it.
-pub(crate) fn is_there(root: &Path) -> Result<bool, LookError> {
+/// The newest version in the log; `None` if there is no table: no folder with a Delta log in it.
+fn newest(root: &Path) -> Result<Option<u64>, LookError> {
     let log = root.join("_delta_log");
     let entries = match std::fs::read_dir(&log) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         entries => entries.map_err(|error| LookError::storage(&log, &error))?,
     };
+    let mut newest = None;
     for entry in entries {
         let name = entry.map_err(|error| LookError::storage(&log, &error))?.file_name();
-        let is_entry = |name: &str| {
-            let (digits, rest) = name.split_at_checked(20)?;
-            let entry = rest == ".json" || rest.starts_with(".checkpoint.");
-            (entry && digits.bytes().all(|b| b.is_ascii_digit())).then_some(())
-        };
-        if name.to_str().and_then(is_entry).is_some() {
-            return Ok(true);
-        }
+        newest = newest.max(name.to_str().and_then(version_of));
     }
-    Ok(false)
+    Ok(newest)
+}
+
+/// Of a log entry's or a log checkpoint's name.
+fn version_of(name: &str) -> Option<u64> {
+    let (digits, rest) = name.split_at_checked(20)?;
+    let is_log = rest == ".json" || rest.starts_with(".checkpoint.");
+    (is_log && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
 }
 
 /// Looks at the newest version of the table at `root`; `None` if there is none.
 pub(crate) fn look(root: &Path, prefix: &str) -> Result<Option<Look>, LookError> {
-    if !is_there(root)? {
-        return Ok(None);
-    }
+    // While somebody writes, a listing may show an entry and not the one before it. What one listing has shown, and all before
+    // it, was there when the next one begins, which is the kernel's.
+    let Some(version) = newest(root)? else { return Ok(None) };
     let prefix = prefix.to_owned();
-    with_snapshot(root, None, move |snapshot, engine| {
+    with_snapshot(root, version, move |snapshot, engine| {
         let configuration = snapshot.table_configuration();
         let (protocol, metadata) = (configuration.protocol(), configuration.metadata());
         let (shape, columns) =
@@ -120,7 +121,7 @@ pub(crate) fn look(root: &Path, prefix: &str) -> Result<Option<Look>, LookError>
 
 /// Counts the files of version `version`.
 pub(crate) fn file_totals(root: &Path, version: u64) -> Result<FileTotals, LookError> {
-    with_snapshot(root, Some(version), |snapshot, engine| {
+    with_snapshot(root, version, |snapshot, engine| {
         let mut totals = FileTotals { rows: Some(0), ..FileTotals::default() };
         let scan = snapshot.clone().scan_builder().build()?;
         for batch in scan.scan_metadata(engine)? {
@@ -135,20 +136,16 @@ pub(crate) fn file_totals(root: &Path, version: u64) -> Result<FileTotals, LookE
     })
 }
 
-/// Runs `work` on the table at `version` (the newest if `None`), on a thread where the kernel may wait.
+/// Runs `work` on the table at `version`, on a thread where the kernel may wait.
 pub(crate) fn with_snapshot<T: Send + 'static>(
     root: &Path,
-    version: Option<u64>,
+    version: u64,
     work: impl FnOnce(&SnapshotRef, &dyn Engine) -> Result<T, LookError> + Send + 'static,
 ) -> Result<T, LookError> {
     let store = log_store(root)?;
     let look = move || {
         let engine = engine(&store);
-        let mut builder = Snapshot::builder_for(store.root_url());
-        if let Some(version) = version {
-            builder = builder.at_version(version);
-        }
-        let snapshot = builder.build(&engine)?;
+        let snapshot = Snapshot::builder_for(store.root_url()).at_version(version).build(&engine)?;
         work(&snapshot, &engine)
     };
     let task = async {

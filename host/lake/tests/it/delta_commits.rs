@@ -315,3 +315,27 @@ fn a_writer_behind_a_cleaned_up_log_does_not_write_into_the_past() {
     let seen = folder.sink().positions().expect("positions");
     assert_eq!((held(&seen, 0), held(&seen, 1)), (Some(2), Some(19)));
 }
+
+/// A listing of a folder that somebody writes to may show a file and not the one before it, which was there first.
+#[test]
+fn a_look_beside_a_writer_is_whole() {
+    const COMMITS: i64 = 2_000;
+    let folder = Folder::new();
+    let mut sink = folder.sink();
+    let staged = stage(&sink, rows(0, 1));
+    sink.commit(staged, &step(0, 0, 1, 1)).expect("committed");
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(move || {
+            for at in 1..COMMITS {
+                sink.commit(vec![], &step(0, at, at + 1, 1)).expect("committed");
+            }
+        });
+        let mut last = 0;
+        while !writing.is_finished() {
+            let seen = held(&folder.sink().positions().expect("a look"), 0).expect("there is one");
+            assert!(seen >= last, "{seen} after {last}");
+            last = seen;
+        }
+    });
+    assert_eq!(held(&folder.sink().positions().expect("a look"), 0), Some(COMMITS));
+}

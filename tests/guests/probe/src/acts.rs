@@ -14,13 +14,21 @@ pub fn act(what: &str, batch: &Batch, config: &Value) -> Result<Answer, String> 
         "shape" => Ok(shape(batch, config)),
         "filter_derive" => filter_derive(batch),
         "count_calls" => Ok(one_int64(batch, count_calls())),
-        "find_ones" => Ok(one_int64(batch, find_ones())),
+        "find_ones" => Ok(one_int64(batch, find_ones(config))),
         "grow_and_go_on" => Ok(one_int64(batch, grow_until_refused())),
         "touch" => {
             let mut touched = vec![1_u8; config["bytes"].as_u64().unwrap_or(0) as usize];
             std::hint::black_box(&mut touched);
             Ok(Answer { emissions: Vec::new(), rejections: Vec::new() })
         }
+        "dirty" => {
+            let dirt = vec![1_u8; config["bytes"].as_u64().unwrap_or(0) as usize];
+            std::hint::black_box(&dirt);
+            core::arch::wasm32::unreachable()
+        }
+        "many_rows" => Ok(many_rows(batch, config)),
+        "many_emissions" => Ok(many_emissions(batch, config)),
+        "many_rejections" => Ok(many_rejections(config)),
         "flood_of_calls" => loop {
             std::hint::black_box(batch.ops());
         },
@@ -113,12 +121,15 @@ fn count_calls() -> i64 {
 }
 
 /// Bytes that another call may have left: fresh memory is zero.
-fn find_ones() -> i64 {
-    const PAGES: usize = 400;
+fn find_ones(config: &Value) -> i64 {
     const PAGE_BYTES: usize = 1 << 16;
-    let first = core::arch::wasm32::memory_grow(0, PAGES);
-    let fresh = (first * PAGE_BYTES) as *const u8;
-    (0..PAGES * PAGE_BYTES).filter(|at| unsafe { fresh.add(*at).read_volatile() } != 0).count() as i64
+    let pages = config["pages"].as_u64().unwrap_or(400) as usize;
+    let first = core::arch::wasm32::memory_grow(0, pages);
+    if first == usize::MAX {
+        return -1;
+    }
+    let fresh = (first * PAGE_BYTES) as *const u64;
+    (0..pages * PAGE_BYTES / 8).filter(|at| unsafe { fresh.add(*at).read_volatile() } != 0).count() as i64
 }
 
 /// How many pages there were to be had.
@@ -138,6 +149,34 @@ fn bulk_loop() -> ! {
         block.fill(fill);
         std::hint::black_box(&mut block);
     }
+}
+
+fn count(config: &Value) -> usize {
+    config["count"].as_u64().unwrap_or(0) as usize
+}
+
+/// The first row again and again.
+fn many_rows(batch: &Batch, config: &Value) -> Answer {
+    let rows = count(config);
+    let emission = Emission {
+        output: 0,
+        rows: vec![0; rows],
+        ops: None,
+        columns: vec![plain(Values::Int64(vec![0; batch.len() as usize]))],
+    };
+    Answer { emissions: vec![emission], rejections: Vec::new() }
+}
+
+/// Emissions of nothing.
+fn many_emissions(batch: &Batch, config: &Value) -> Answer {
+    let none = || Emission { output: batch.len(), rows: Vec::new(), ops: None, columns: Vec::new() };
+    Answer { emissions: (0..count(config)).map(|_| none()).collect(), rejections: Vec::new() }
+}
+
+/// Rejections without a reason.
+fn many_rejections(config: &Value) -> Answer {
+    let none = || Rejection { row: 0, reason: String::new() };
+    Answer { emissions: Vec::new(), rejections: (0..count(config)).map(|_| none()).collect() }
 }
 
 /// Many columns' worth of bytes from one place in memory.

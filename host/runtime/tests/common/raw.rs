@@ -4,9 +4,9 @@
 use std::borrow::Cow;
 
 use wasm_encoder::{
-    BlockType, CodeSection, ConstExpr, DataSection, ElementSection, Elements, EntityType, ExportKind, ExportSection,
-    Function, FunctionSection, HeapType, ImportSection, MemorySection, MemoryType, Module, NameMap, NameSection,
-    RefType, StartSection, TableSection, TableType, TypeSection, ValType,
+    BlockType, CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, Elements, EntityType, ExportKind,
+    ExportSection, Function, FunctionSection, HeapType, ImportSection, MemorySection, MemoryType, Module, NameMap,
+    NameSection, RefType, StartSection, TableSection, TableType, TypeSection, ValType,
 };
 use wit_component::StringEncoding;
 use wit_parser::Resolve;
@@ -33,12 +33,26 @@ pub struct Raw {
     pub keeps_borrow: bool,
     /// `transform` traps.
     pub traps: bool,
+    /// `transform` fills its table to the last element, then traps.
+    pub fills_table: bool,
+    /// `transform` lets its table grow, and traps if a new element is not null.
+    pub reads_table: bool,
+    /// What cleans up after `transform` never ends.
+    pub post_return_loops: bool,
+    /// More functions, each of no parameters and no results.
+    pub functions: Vec<Function>,
+    /// More types.
+    pub types: u32,
+    /// More data segments, all of them empty.
+    pub data_segments: u32,
     /// What its allocator does when the host wants room for a list; `transform` asks for one unless this is `Unused`.
     pub realloc: Realloc,
     /// The version of the contract that it was built for.
     pub version: &'static str,
-    /// It imports a function of WASI.
-    pub imports_wasi: bool,
+    /// It imports the function `now` of that interface, by its whole name.
+    pub import: Option<String>,
+    /// It imports that many functions of nobody's.
+    pub invented_imports: u32,
     /// It exports no transformer.
     pub exports_nothing: bool,
 }
@@ -64,9 +78,16 @@ impl Default for Raw {
             floods_handles: false,
             keeps_borrow: false,
             traps: false,
+            fills_table: false,
+            reads_table: false,
+            post_return_loops: false,
+            functions: Vec::new(),
+            types: 0,
+            data_segments: 0,
             realloc: Realloc::Unused,
             version: "0.1.0",
-            imports_wasi: false,
+            import: None,
+            invented_imports: 0,
             exports_nothing: false,
         }
     }
@@ -95,9 +116,12 @@ impl Raw {
         let contract = std::fs::read_to_string(root().join("wit/types.wit")).expect("the contract");
         let package = contract.replace("lakemill:transform@0.1.0;", &format!("lakemill:transform@{};", self.version));
         resolve.push_str("types.wit", &package).expect("the contract");
-        resolve
-            .push_str("wasi.wit", "package wasi:clocks@0.2.0; interface monotonic { now: func() -> u64; }")
-            .expect("wit");
+        if let Some(name) = self.foreign() {
+            let (interface, version) = name.split_once('@').expect("a version");
+            let (package, interface) = interface.split_once('/').expect("a package");
+            let source = format!("package {package}@{version}; interface {interface} {{ now: func() -> u64; }}");
+            resolve.push_str("foreign.wit", &source).expect("wit");
+        }
         let world = resolve.push_str("raw.wit", &self.wit()).expect("wit");
         let world = resolve.select_world(&[world], Some("raw")).expect("is there");
         wit_component::embed_component_metadata(&mut bytes, &resolve, world, StringEncoding::UTF8).expect("embeds");
@@ -108,13 +132,18 @@ impl Raw {
         let lines = [
             (!self.exports_nothing, format!("include {}", self.named("transform"))),
             (self.exports_nothing, format!("import {}", self.named("batches"))),
-            (self.imports_wasi, "import wasi:clocks/monotonic@0.2.0".into()),
+            (self.foreign().is_some(), format!("import {}", self.foreign().unwrap_or_default())),
             (self.floods_handles, "export things: interface { resource thing { constructor(); } }".into()),
         ];
         let lines: Vec<String> = lines.into_iter().filter(|(wanted, _)| *wanted).map(|(_, line)| line).collect();
         let lines: String =
             lines.iter().map(|line| if line.ends_with('}') { line.clone() } else { format!("{line};") }).collect();
         format!("package test:raw; world raw {{ {lines} }}")
+    }
+
+    /// What it imports of another package: what it says of its own interface names that, too.
+    fn foreign(&self) -> Option<&str> {
+        self.import.as_deref().filter(|name| !name.starts_with("lakemill:transform/"))
     }
 
     /// An interface of the contract by its whole name.
@@ -131,6 +160,7 @@ impl Raw {
         types.ty().function([ValType::I32], []);
         types.ty().function([], [ValType::I64]);
         types.ty().function([ValType::I32; 2], []);
+        (0..self.types).for_each(|_| types.ty().function([], []));
 
         let mut imports = ImportSection::new();
         let batches = self.named("batches");
@@ -138,9 +168,11 @@ impl Raw {
         if self.floods_handles {
             imported.push(("[export]things", "[resource-new]thing", TRANSFORM));
         }
-        if self.imports_wasi {
-            imported.push(("wasi:clocks/monotonic@0.2.0", "now", NOW));
+        if let Some(name) = &self.import {
+            imported.push((name, "now", NOW));
         }
+        let invented: Vec<String> = (0..self.invented_imports).map(|number| format!("function{number}")).collect();
+        imported.extend(invented.iter().map(|name| ("nobodys", &**name, NOTHING)));
         for (module, name, index) in &imported {
             imports.import(module, name, EntityType::Function(*index));
         }
@@ -148,15 +180,17 @@ impl Raw {
 
         let bodies = [
             (REALLOC, self.allocator()),
-            (DESCRIBE, returns(DESCRIBED)),
-            (TRANSFORM, self.transform()),
+            (DESCRIBE, describes()),
+            (TRANSFORM, self.transform(first)),
             (NOTHING, endless()),
             (DESCRIBE, returns(0)),
+            (DROP, endless()),
         ];
         let mut functions = FunctionSection::new();
         let mut code = CodeSection::new();
-        for (index, body) in &bodies {
-            functions.function(*index);
+        let more = self.functions.iter().map(|body| (NOTHING, body));
+        for (index, body) in bodies.iter().map(|(index, body)| (*index, body)).chain(more) {
+            functions.function(index);
             code.function(body);
         }
 
@@ -172,7 +206,13 @@ impl Raw {
         functions.append(first + 2, "_ZN3raw16transform_orders17h0123456789abcdefE");
         let mut names = NameSection::new();
         names.functions(&functions);
-        module.section(&elements).section(&code).section(&data()).section(&names);
+        let mut data = DataSection::new();
+        describe_data(&mut data);
+        for _ in 0..self.data_segments {
+            data.active(0, &ConstExpr::i32_const(0), []);
+        }
+        module.section(&elements).section(&DataCountSection { count: data.len() }).section(&code);
+        module.section(&data).section(&names);
         module
     }
 
@@ -208,6 +248,9 @@ impl Raw {
             let transformer = self.named("transformer");
             exports.export(&format!("{transformer}#describe"), ExportKind::Func, first + 1);
             exports.export(&format!("{transformer}#transform"), ExportKind::Func, first + 2);
+            if self.post_return_loops {
+                exports.export(&format!("cabi_post_{transformer}#transform"), ExportKind::Func, first + 5);
+            }
         }
         if self.floods_handles {
             exports.export("things#[constructor]thing", ExportKind::Func, first + 4);
@@ -215,8 +258,8 @@ impl Raw {
         exports
     }
 
-    fn transform(&self) -> Function {
-        let mut function = Function::new([]);
+    fn transform(&self, first: u32) -> Function {
+        let mut function = Function::new([(1, ValType::I32)]);
         let mut body = function.instructions();
         if self.realloc != Realloc::Unused {
             body.local_get(0).i32_const(LISTED).call(1);
@@ -229,6 +272,16 @@ impl Raw {
         }
         if self.traps {
             body.unreachable();
+        }
+        if self.fills_table {
+            body.ref_func(first).i32_const(19_999).table_grow(0).drop().unreachable();
+        }
+        if self.reads_table {
+            // From the last element down.
+            body.ref_null(HeapType::FUNC).i32_const(19_999).table_grow(0).drop();
+            body.i32_const(19_999).local_set(1).loop_(BlockType::Empty);
+            body.local_get(1).table_get(0).ref_is_null().i32_eqz().if_(BlockType::Empty).unreachable().end();
+            body.local_get(1).i32_const(1).i32_sub().local_tee(1).br_if(0).end();
         }
         if self.table_grows {
             body.loop_(BlockType::Empty);
@@ -273,13 +326,20 @@ fn endless() -> Function {
     function
 }
 
+/// A `describe` that returns what [`describe_data`] says.
+pub fn describes() -> Function {
+    returns(DESCRIBED)
+}
+
+/// The segments of [`describe_data`].
+pub const SEGMENTS: u32 = 5;
+
 /// The description and the answer as the canonical ABI lays them out: a result's tag, then the record.
-fn data() -> DataSection {
+pub fn describe_data(data: &mut DataSection) {
     const NAME: i32 = 8;
     const OUTPUT: i32 = 128;
     const COLUMN: i32 = 192;
     let words = |words: &[i32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
-    let mut data = DataSection::new();
     data.active(0, &ConstExpr::i32_const(NAME), *b"raw");
     // ok; name, version, outputs, reads; config-schema: none.
     data.active(0, &ConstExpr::i32_const(DESCRIBED), words(&[0, NAME, 3, NAME, 3, OUTPUT, 1, 0, 0, 0, 0, 0]));
@@ -289,5 +349,4 @@ fn data() -> DataSection {
     data.active(0, &ConstExpr::i32_const(COLUMN), words(&[2, 3, 0, 0, 0, 0]));
     // ok; emissions, rejections.
     data.active(0, &ConstExpr::i32_const(ANSWERED), words(&[0, 0, 0, 0, 0]));
-    data
 }

@@ -1,0 +1,94 @@
+//! A file of lines as a source, in batches of a few records: what it delivers is what a second, simple reader finds.
+
+use std::time::{Duration, Instant};
+
+use lakemill_ingest::{FileOptions, FileSource, LineFormat};
+use lakemill_model::{
+    BatchLimits, NextOffset, OffsetRange, Polled, PositionDelta, Positions, RawBatch, Source, StartAt, TopicPartition,
+};
+
+/// Number, key and value.
+type Record = (i64, Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// Nothing here waits so long.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// Reads the file, counts it, and reads it again; the first byte says how.
+pub fn lines(data: &[u8]) {
+    let Some((how, content)) = data.split_first() else { return };
+    let format = if how & 1 == 0 { LineFormat::Value } else { LineFormat::KeyValue };
+    let bytes_max = if how & 2 == 0 { 16 } else { 1 << 20 };
+    let limits = BatchLimits { rows_max: 1 + usize::from(how >> 2), bytes_max, latency_max: LONG };
+    let folder = crate::folder();
+    let path = folder.path().join("t.jsonl");
+    std::fs::write(&path, content).expect("writes");
+    let paths = vec![path.to_str().expect("a plain path").to_owned()];
+    let mut source = FileSource::open(&FileOptions { paths, topic: None, format }).expect("opens");
+    let (records, count) = records(format, content);
+
+    let tp = TopicPartition::new("t", 0);
+    let until = Instant::now() + LONG;
+    let mut batch = RawBatch::default();
+    let assigned = source.poll(&mut batch, &limits, until).expect("says what it has");
+    assert_eq!(assigned, Polled::Assigned(vec![tp.clone()]));
+    let latest = source.resolve(std::slice::from_ref(&tp), StartAt::Latest).expect("counts");
+    assert_eq!(latest.get(&tp), Some(NextOffset(count)));
+    source.start(&Positions::from_iter([(tp.clone(), NextOffset(0))])).expect("starts");
+
+    let (mut read, mut next) = (Vec::new(), NextOffset(0));
+    loop {
+        batch.clear();
+        let polled = source.poll(&mut batch, &limits, until).expect("reads");
+        if let Some(range) = source.take_ranges().get(&tp) {
+            assert_eq!(range.start, next, "a gap between batches");
+            next = range.end;
+        }
+        if polled == Polled::CaughtUp {
+            break;
+        }
+        assert!(batch.len() <= limits.rows_max && (batch.len() <= 1 || batch.bytes() <= limits.bytes_max));
+        read.extend(delivered(&batch));
+        assert!(read.len() <= records.len(), "more than there is");
+    }
+    assert_eq!((next, &read), (NextOffset(count), &records));
+    batch.clear();
+    let mut all = PositionDelta::default();
+    all.set(tp, OffsetRange { start: NextOffset(0), end: next });
+    source.reread(&all, &mut batch).expect("reads again");
+    assert_eq!(delivered(&batch), records, "another time");
+}
+
+fn delivered(batch: &RawBatch) -> Vec<Record> {
+    let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+    let records = batch.records().iter();
+    records.map(|record| (record.offset, owned(batch.key(record)), owned(batch.value(record)))).collect()
+}
+
+/// The records of a file, and the number of its lines.
+fn records(format: LineFormat, content: &[u8]) -> (Vec<Record>, i64) {
+    let (mut records, mut count) = (Vec::new(), 0);
+    for line in content.split_inclusive(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\r\n").or(line.strip_suffix(b"\n")).unwrap_or(line);
+        let some = |bytes: &[u8]| (!bytes.is_empty()).then(|| bytes.to_vec());
+        let tab = line.iter().position(|byte| *byte == b'\t').filter(|_| format == LineFormat::KeyValue);
+        match tab {
+            Some(tab) => records.push((count, some(&line[..tab]), some(&line[tab + 1..]))),
+            None if line.trim_ascii().is_empty() => {}
+            None => records.push((count, None, Some(line.to_vec()))),
+        }
+        count += 1;
+    }
+    (records, count)
+}
+
+/// Ends of lines of all kinds, in batches of several sizes.
+pub fn seeds() -> Vec<Vec<u8>> {
+    const FILES: [&[u8]; 5] = [
+        b"{\"id\":1}\t{\"op\":\"c\"}\n{\"id\":1}\t\n\t{\"op\":\"d\"}\r\n\n \r\nno tab\n\t\nlast",
+        b"\n\n\r\n\n",
+        b"",
+        b"a\r\nb\r\r\n\xff\x00\nlonger than sixteen bytes\nc\n",
+        b"only\r",
+    ];
+    [0, 1, 6, 7, 0xff].iter().flat_map(|how| FILES.iter().map(move |file| [&[*how], *file].concat())).collect()
+}

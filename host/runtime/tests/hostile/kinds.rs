@@ -1,0 +1,247 @@
+//! The kinds of hostile guests, as a table: what each is, and how it must end.
+
+use std::time::{Duration, Instant};
+
+use lakemill_model::{Answer, Transform, TransformError};
+use lakemill_runtime::{Limits, LoadOptions};
+use serde_json::json;
+
+use crate::batches::{CLOCK, small};
+use crate::figures::{forget_peak, milliseconds, peak_bytes, resident_bytes, rounds};
+use crate::guests::{hostile, options, probe};
+use crate::raw::{Raw, Realloc, component};
+use crate::{bombs, host};
+
+/// How a guest must end.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    /// It runs into a limit, whose words these are part of.
+    Limit(&'static str),
+    /// It traps.
+    Trap(&'static str),
+    /// It is refused before it runs.
+    Refused(&'static str),
+    /// Its answer is thrown away.
+    Answer(&'static str),
+    /// It is allowed to, and does no harm.
+    Harmless,
+}
+
+/// A kind of guest.
+pub struct Kind {
+    pub name: &'static str,
+    guest: fn() -> Vec<u8>,
+    config: &'static str,
+    limits: Limits,
+    end: End,
+    /// Compiled once, not in every round.
+    cached: bool,
+}
+
+const MIB: usize = 1 << 20;
+const ROWS: usize = 100;
+
+/// What a guest may cost the host beyond its limits.
+const TOLERANCE: f64 = 0.1;
+
+fn limits() -> Limits {
+    Limits { batch_ms_max: 100, ..Limits::default() }
+}
+
+/// For guests that need long for what they do.
+fn patient() -> Limits {
+    Limits { batch_ms_max: 10_000, ..Limits::default() }
+}
+
+fn kind(name: &'static str, guest: fn() -> Vec<u8>, config: &'static str, end: End) -> Kind {
+    Kind { name, guest, config, limits: limits(), end, cached: true }
+}
+
+fn hand_made(name: &'static str, guest: fn() -> Vec<u8>, end: End) -> Kind {
+    kind(name, guest, "{}", end)
+}
+
+/// What the compiler sees in each round anew.
+fn bomb(name: &'static str, guest: fn() -> Vec<u8>, end: End) -> Kind {
+    Kind { cached: false, ..hand_made(name, guest, end) }
+}
+
+/// All of them.
+pub fn all() -> Vec<Kind> {
+    use End::{Answer, Harmless, Limit, Refused, Trap};
+    const TIME: End = Limit("100 ms for one call (`limits.batch_ms_max`)");
+    vec![
+        kind("endless_loop", hostile, r#"{"mode": "loop"}"#, TIME),
+        kind("endless_loop_in_describe", hostile, r#"{"mode": "describe_loop"}"#, TIME),
+        hand_made("endless_start_function", || Raw { start_loops: true, ..Raw::default() }.module(), TIME),
+        hand_made("endless_clean_up", || Raw { post_return_loops: true, ..Raw::default() }.module(), TIME),
+        kind("endless_bulk_copies", probe, r#"{"do": "bulk_loop"}"#, TIME),
+        kind("flood_of_calls_to_the_host", probe, r#"{"do": "flood_of_calls"}"#, TIME),
+        hand_made("endless_allocator", || realloc(Realloc::Loops), TIME),
+        kind("memory_bomb", hostile, r#"{"mode": "eat"}"#, Limit("64 MiB of memory (`limits.memory`)")),
+        hand_made(
+            "large_first_memory",
+            || Raw { memory_pages: 1_025, ..Raw::default() }.module(),
+            Limit("64 MiB of memory"),
+        ),
+        hand_made("many_memories", bombs::memories, Limit("4 memories in a component")),
+        hand_made("many_instances", bombs::many_instances, Limit("16 core instances in a component")),
+        hand_made(
+            "table_bomb",
+            || Raw { table_grows: true, ..Raw::default() }.module(),
+            Limit("20000 elements in a table"),
+        ),
+        hand_made(
+            "large_first_table",
+            || Raw { table_elements: 20_001, ..Raw::default() }.module(),
+            Limit("20000 elements in a table"),
+        ),
+        kind("endless_recursion", hostile, r#"{"mode": "stack"}"#, Limit("512 KiB of call stack")),
+        kind("trap", hostile, r#"{"mode": "trap"}"#, Trap("unreachable")),
+        kind("panic", hostile, r#"{"mode": "panic"}"#, Trap("unreachable")),
+        bomb("compile_bomb_of_locals", bombs::locals, Limit("5000 local variables in one function")),
+        bomb("compile_bomb_of_blocks", bombs::blocks, Limit("256 KiB for one function")),
+        bomb("compile_bomb_of_functions", bombs::functions, Limit("20000 functions in a component")),
+        bomb(
+            "compile_bomb_of_data_segments",
+            || Raw { data_segments: 1_000, ..Raw::default() }.module(),
+            Limit("1000 data segments in a component"),
+        ),
+        bomb(
+            "compile_bomb_of_types",
+            || Raw { types: 5_000, ..Raw::default() }.module(),
+            Limit("5000 types in a component"),
+        ),
+        bomb("compile_bomb_within_bounds", bombs::within_bounds, Limit("10 s of CPU time")),
+        hand_made("nested_component", bombs::nested, Refused("composed of several components")),
+        hand_made(
+            "ten_thousand_imports",
+            || Raw { invented_imports: 10_000, ..Raw::default() }.module(),
+            Refused("it imports `nobodys`"),
+        ),
+        hand_made("sleep", bombs::waits, Refused("does not compile")),
+        kind(
+            "large_output",
+            probe,
+            r#"{"do": "huge_output", "columns": {"t": "text"}, "bytes": 20000000}"#,
+            Limit("1 MiB of output in one call"),
+        )
+        .with(Limits { output_bytes_max: MIB, ..limits() }),
+        kind("large_error", probe, r#"{"do": "huge_error"}"#, Limit("512 KiB of output in one call"))
+            .with(Limits { output_bytes_max: MIB / 2, ..limits() }),
+        kind(
+            "more_rows_than_came",
+            probe,
+            r#"{"do": "many_rows", "columns": {"n": "int64"}, "count": 8000000}"#,
+            Answer("column"),
+        ),
+        kind(
+            "flood_of_emissions",
+            probe,
+            r#"{"do": "many_emissions", "count": 700000}"#,
+            Answer("there is no output 100"),
+        )
+        .with(patient()),
+        kind("flood_of_rejections", probe, r#"{"do": "many_rejections", "count": 1000000}"#, Answer("rejected twice"))
+            .with(patient()),
+        kind("text_beyond_memory", hostile, r#"{"mode": "far_offsets"}"#, Answer("its first offset is 4294967295")),
+        kind("text_that_is_none", hostile, r#"{"mode": "not_utf8"}"#, Answer("is not UTF-8")),
+        kind("unknown_enum", probe, r#"{"do": "bogus_image"}"#, Trap("discriminant")),
+        kind("unknown_op", hostile, r#"{"mode": "unknown_op"}"#, Answer("ops are 0 to 4")),
+        kind("rows_that_are_not_there", hostile, r#"{"mode": "no_such_row"}"#, Answer("the batch has rows 0 to")),
+        kind("columns_that_do_not_fit", hostile, r#"{"mode": "short_column"}"#, Answer("it has")),
+        kind("log_flood", hostile, r#"{"mode": "chatter"}"#, Harmless),
+        hand_made(
+            "handle_leak",
+            || component(&Raw { floods_handles: true, ..Raw::default() }.module()),
+            Limit("1000 resource handles"),
+        ),
+        hand_made("kept_borrow", || Raw { keeps_borrow: true, ..Raw::default() }.module(), Trap("borrow")),
+        kind("handles_of_others", probe, r#"{"do": "bogus_handle"}"#, Trap("unknown handle index")),
+        kind("dropped_borrow", probe, r#"{"do": "drop_the_borrow"}"#, Trap("handle")),
+        hand_made("lying_allocator", || realloc(Realloc::Lies), Trap("realloc return: beyond end of memory")),
+        hand_made("allocator_that_calls_back", || realloc(Realloc::CallsBack), Trap("cannot leave component instance")),
+        kind("description_of_a_path", hostile, r#"{"mode": "output_name"}"#, Refused("../../etc")),
+        kind("description_without_end", hostile, r#"{"mode": "many_outputs"}"#, Refused("65 entries")),
+        kind("endless_name", hostile, r#"{"mode": "long_name"}"#, Refused("`name` must be 1 to 64 characters")),
+        hand_made("machine_code", machine_code, Refused("not a WebAssembly component")),
+    ]
+}
+
+fn realloc(realloc: Realloc) -> Vec<u8> {
+    Raw { realloc, ..Raw::default() }.module()
+}
+
+/// Code for this very machine, which a host that took it would run unchecked.
+fn machine_code() -> Vec<u8> {
+    std::fs::read("/proc/self/exe").expect("is this program")[..MIB].to_vec()
+}
+
+impl Kind {
+    fn with(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// All its rounds.
+    ///
+    /// # Errors
+    /// If it is not contained in one of them.
+    pub fn check(&self) -> Result<(), String> {
+        host::is_well()?;
+        let bytes = (self.guest)();
+        if self.cached {
+            // Compiled once and for all: what is measured is the guest.
+            drop(self.run(&bytes));
+        }
+        let mut times = Vec::new();
+        let mut grown_max = 0;
+        for round in 0..rounds() {
+            let (before, started) = (resident_bytes(), Instant::now());
+            forget_peak();
+            let ended = self.run(&bytes);
+            times.push(started.elapsed());
+            grown_max = grown_max.max(peak_bytes().saturating_sub(before));
+            self.judge(ended).and_then(|()| host::is_well()).map_err(|wrong| format!("round {round}: {wrong}"))?;
+        }
+        // What it was granted: memory, and the copy of its output.
+        let granted = self.limits.memory_bytes_max + self.limits.output_bytes_max + bytes.len();
+        if grown_max as f64 > granted as f64 * (1.0 + TOLERANCE) {
+            return Err(format!("it cost the host {grown_max} bytes, with {granted} granted"));
+        }
+        let late: Vec<Duration> =
+            times.iter().map(|time| time.saturating_sub(Duration::from_millis(self.limits.batch_ms_max))).collect();
+        let (what, times) = if self.is_endless() { ("stopped_late_ms", late) } else { ("ms", times) };
+        let grown = (grown_max as f64 / MIB as f64 * 10.0).round() / 10.0;
+        println!(
+            "{}",
+            json!({ "kind": self.name, "rounds": rounds(), what: milliseconds(times), "grown_mib_max": grown })
+        );
+        Ok(())
+    }
+
+    fn is_endless(&self) -> bool {
+        matches!(self.end, End::Limit(words) if words.contains("batch_ms_max"))
+    }
+
+    fn run(&self, bytes: &[u8]) -> Result<Answer, TransformError> {
+        let given = LoadOptions { limits: self.limits.clone(), ..options(self.config) };
+        let loaded = if self.cached {
+            host::load(bytes, given)
+        } else {
+            host::engine().load(bytes, LoadOptions { cache_dir: None, ..given })
+        };
+        loaded?.transform(&small(ROWS), CLOCK)
+    }
+
+    fn judge(&self, ended: Result<Answer, TransformError>) -> Result<(), String> {
+        let (words, expected) = match (&self.end, &ended) {
+            (End::Harmless, Ok(_)) => return Ok(()),
+            (End::Limit(expected), Err(TransformError::Limit { limit, .. })) => (limit, expected),
+            (End::Trap(expected), Err(TransformError::Trap { trap, .. })) => (trap, expected),
+            (End::Refused(expected), Err(TransformError::Refused(words))) => (words, expected),
+            (End::Answer(expected), Err(TransformError::Answer(words))) => (words, expected),
+            _ => return Err(format!("{:?} was expected, it ended with {:.300}", self.end, format!("{ended:?}"))),
+        };
+        if words.contains(expected) { Ok(()) } else { Err(format!("no `{expected}` in `{words}`")) }
+    }
+}
