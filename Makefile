@@ -1,7 +1,7 @@
 # What a person runs. Everything goes through one target folder and one way to call cargo (--release --workspace), so
 # that nothing is built twice; every step does nothing if it has been done.
 
-.PHONY: help demo test torture hostile check build guests bench bench-spark clean-demo
+.PHONY: help demo test torture hostile fuzz check build guests bench bench-spark clean-demo
 
 CARGO ?= cargo
 GUESTS = transforms/clean transforms/flatten transforms/split
@@ -11,6 +11,7 @@ help:
 	@echo "make test         all tests: unit, golden, end to end, with a real Kafka and a real PostgreSQL"
 	@echo "make torture      the crash lane at full length: kills under live load, every row judged; takes an hour"
 	@echo "make hostile      every kind of hostile guest a hundred times over; takes half an hour"
+	@echo "make fuzz         an hour of libFuzzer for each reader of other people's bytes"
 	@echo "make check        format and lints"
 	@echo "make build        the command: target/release/lakemill"
 	@echo "make guests       the shipped transforms as WebAssembly: target/guests/*.wasm"
@@ -41,6 +42,10 @@ torture:
 hostile:
 	@scripts/setup.sh build
 	LAKEMILL_HOSTILE_ROUNDS=100 $(CARGO) test --release --workspace --test hostile
+
+fuzz:
+	@scripts/setup.sh build
+	@scripts/fuzz.sh --seconds 3600
 
 check:
 	@scripts/setup.sh build

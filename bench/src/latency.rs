@@ -1,6 +1,7 @@
 //! Kafka's timestamp to the commit under a steady load.
 
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -50,7 +51,7 @@ pub fn run(brokers: &str, args: &Args) -> anyhow::Result<()> {
     let temporary = tempfile::tempdir()?;
     let folder = args.out.as_deref().unwrap_or(temporary.path());
     std::fs::create_dir_all(folder)?;
-    let file = pipeline::write(folder, brokers, &topic, args.latency_ms_max)?;
+    let file = pipeline::write(folder, brokers, &topic, args.latency_ms_max, &pipeline::component("clean")?)?;
     let child = Command::new(pipeline::lakemill()?)
         .args(["run", "--json"])
         .arg(&file)
@@ -74,17 +75,28 @@ pub fn run_load(brokers: &str, args: &LoadArgs) -> anyhow::Result<()> {
 }
 
 fn load(brokers: &str, topic: &str, args: &Load) -> anyhow::Result<()> {
+    send(brokers, topic, args.rate, |sent| sent < args.rate * args.seconds)?;
+    // The last events are to be committed before the run is told to end.
+    std::thread::park_timeout(Duration::from_secs(2));
+    Ok(())
+}
+
+/// A steady load until it is to end.
+pub fn load_until(brokers: &str, topic: &str, rate: u64, ended: &AtomicBool) -> anyhow::Result<()> {
+    send(brokers, topic, rate, |_| !ended.load(Ordering::Relaxed))
+}
+
+fn send(brokers: &str, topic: &str, rate: u64, goes_on: impl Fn(u64) -> bool) -> anyhow::Result<()> {
     let mut options = ProducerOptions::new(brokers);
     options.linger = Duration::from_millis(5);
     let producer = Producer::open(&options)?;
     let mut orders = Orders::new(Shape::default());
     let (mut key, mut value) = (Vec::new(), Vec::new());
     let started = Instant::now();
-    let total = args.rate * args.seconds;
     let mut sent = 0;
-    while sent < total {
-        let due = (started.elapsed().as_secs_f64() * args.rate as f64) as u64;
-        while sent < due.min(total) {
+    while goes_on(sent) {
+        let due = (started.elapsed().as_secs_f64() * rate as f64) as u64;
+        while sent < due && goes_on(sent) {
             let id = orders.next(&mut key, &mut value);
             let partition = Some(i32::try_from(id % 4)?);
             producer.send(Outgoing { topic, partition, key: Some(&key), value: Some(&value), timestamp_ms: None })?;
@@ -93,7 +105,5 @@ fn load(brokers: &str, topic: &str, args: &Load) -> anyhow::Result<()> {
         producer.serve(Duration::from_millis(2))?;
     }
     producer.flush()?;
-    // The last events are to be committed before the run is told to end.
-    std::thread::park_timeout(Duration::from_secs(2));
     Ok(())
 }

@@ -5,6 +5,7 @@ mod latency;
 mod native;
 mod pipeline;
 mod produce;
+mod save;
 mod throughput;
 
 use clap::{Parser, Subcommand};
@@ -26,6 +27,8 @@ enum Verb {
     Throughput(throughput::Args),
     /// Runs a pipeline under a steady load; Kafka timestamp to commit.
     Latency(latency::Args),
+    /// Saves a transform's Rust file again and again: from the save to the first commit by the new code.
+    Save(save::Args),
     /// Writes a steady load into a topic that is there.
     Load(latency::LoadArgs),
     /// The native twin itself: `clean` compiled into this process in place of its component.
@@ -42,6 +45,7 @@ fn main() -> anyhow::Result<()> {
         }
         Verb::Throughput(args) => throughput::run(&cli.brokers, &args),
         Verb::Latency(args) => latency::run(&cli.brokers, &args),
+        Verb::Save(args) => save::run(&cli.brokers, &args),
         Verb::Load(args) => latency::run_load(&cli.brokers, &args),
         Verb::Native(args) => native::run(&args),
     }

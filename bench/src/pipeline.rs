@@ -1,4 +1,4 @@
-//! The pipeline file that the benchmarks run: a topic through `clean` into a Delta table.
+//! The pipeline file that the benchmarks run: a topic through one component into a Delta table.
 
 use std::path::{Path, PathBuf};
 
@@ -20,8 +20,13 @@ pub fn lakemill() -> anyhow::Result<PathBuf> {
 }
 
 /// Writes a pipeline file into `folder`. Its table has Kafka's timestamps, so that others can measure latencies in it.
-pub fn write(folder: &Path, brokers: &str, topic: &str, latency_ms_max: u64) -> anyhow::Result<PathBuf> {
-    let component = component("clean")?;
+pub fn write(
+    folder: &Path,
+    brokers: &str,
+    topic: &str,
+    latency_ms_max: u64,
+    component: &Path,
+) -> anyhow::Result<PathBuf> {
     let text = format!(
         "\
 pipeline: bench

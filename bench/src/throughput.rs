@@ -1,7 +1,7 @@
 //! Events per second of whole runs, the component and its native twin by turns, so that both meet the same machine.
 
 use std::cmp::Ordering;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
@@ -23,6 +23,9 @@ pub struct Args {
     /// Leave the native twin out.
     #[arg(long)]
     no_native: bool,
+    /// Another `lakemill` that takes turns with this one: an older build, or a script that starts this one in another way.
+    #[arg(long, value_name = "PROGRAM")]
+    beside: Option<PathBuf>,
     /// Keep the last run's tables here, for a look by somebody else's reader.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -34,13 +37,15 @@ pub fn run(brokers: &str, args: &Args) -> anyhow::Result<()> {
         Some(topic) => topic.clone(),
         None => produce::produce(brokers, &args.produce)?,
     };
-    let kinds: &[&str] = if args.no_native { &["wasm"] } else { &["wasm", "native"] };
+    let mut kinds = vec!["wasm"];
+    kinds.extend((!args.no_native).then_some("native"));
+    kinds.extend(args.beside.as_ref().map(|_| "beside"));
     let mut rates: Vec<Vec<f64>> = vec![Vec::new(); kinds.len()];
     let mut costs = Vec::new();
     for round in 0..args.rounds {
         for (kind, rates) in kinds.iter().zip(&mut rates) {
             let before_s = children_cpu_s()?;
-            let summary = once(brokers, &topic, kind, args.out.as_deref())?;
+            let summary = once(brokers, &topic, kind, args)?;
             rates.push(summary["events_per_s"].as_f64().unwrap_or(0.0));
             if *kind == "wasm" {
                 costs.push(cost(&summary, children_cpu_s()? - before_s));
@@ -50,9 +55,9 @@ pub fn run(brokers: &str, args: &Args) -> anyhow::Result<()> {
     }
     let medians: Vec<f64> = rates.iter_mut().map(|list| median(list)).collect();
     let mut line = json!({"median_events_per_s": medians.first()});
-    if let [wasm, native] = medians[..] {
-        line["native_median_events_per_s"] = json!(native);
-        line["wasm_costs_percent"] = json!((native / wasm - 1.0) * 100.0);
+    for (kind, other) in kinds.iter().zip(&medians).skip(1) {
+        line[format!("{kind}_median_events_per_s")] = json!(other);
+        line[format!("costs_percent_against_{kind}")] = json!((other / medians[0] - 1.0) * 100.0);
     }
     println!("{line}");
     print_costs(&costs);
@@ -92,23 +97,21 @@ fn print_costs(runs: &[Vec<(String, f64)>]) {
     }
 }
 
-fn once(brokers: &str, topic: &str, kind: &str, out: Option<&Path>) -> anyhow::Result<Value> {
+fn once(brokers: &str, topic: &str, kind: &str, args: &Args) -> anyhow::Result<Value> {
     let temporary = tempfile::tempdir()?;
-    let folder = out.filter(|_| kind == "wasm").unwrap_or(temporary.path());
+    let folder = args.out.as_deref().filter(|_| kind == "wasm").unwrap_or(temporary.path());
     std::fs::create_dir_all(folder)?;
-    let file = pipeline::write(folder, brokers, topic, 200)?;
-    let mut command = match kind {
-        "native" => {
-            let mut command = Command::new(std::env::current_exe()?);
-            command.arg("native").arg(&file);
-            command
-        }
-        _ => {
-            let mut command = Command::new(pipeline::lakemill()?);
-            command.args(["run", "--until-caught-up", "--json"]).arg(&file);
-            command
-        }
+    let file = pipeline::write(folder, brokers, topic, 200, &pipeline::component("clean")?)?;
+    let mut command = match (kind, &args.beside) {
+        ("native", _) => Command::new(std::env::current_exe()?),
+        ("beside", Some(program)) => Command::new(program),
+        _ => Command::new(pipeline::lakemill()?),
     };
+    match kind {
+        "native" => command.arg("native"),
+        _ => command.args(["run", "--until-caught-up", "--json"]),
+    };
+    command.arg(&file);
     let output = command.stderr(Stdio::inherit()).env("LAKEMILL_LOG", "warn").output()?;
     let text = String::from_utf8(output.stdout)?;
     let last = text.lines().last().context("a run ends with its summary")?;

@@ -153,7 +153,20 @@ pub fn seeds() -> Vec<Vec<u8>> {
         " [1, -0.0E+5, \"\\u00e9\\/\"] ",
         "{\"op\":\"c\",\"after\":{\"id\":1}",
     ];
-    let parts = [changes.join("\x1e"), framed.join("\x1e"), others.join("\x1e"), framed[0].clone(), changes[1].clone()];
+    // Small, and twice: the second one is found by what the first one began with.
+    let small = r#"{"schema":{"fields":[{"field":"after","fields":[]}]},"payload":{"op":"c","after":{}}}"#;
+    let body = |text: &str| text[1..text.len() - 1].to_owned();
+    // The same beginning, and then a second payload, or something else.
+    let twice = format!("{{{},\"payload\":{{\"op\":\"d\",\"before\":{{}}}}}}", body(small));
+    let more = format!("{{{},\"more\":[1]}}", body(small));
+    let parts = [
+        changes.join("\x1e"),
+        framed.join("\x1e"),
+        others.join("\x1e"),
+        changes[1].clone(),
+        [small; 2].join("\x1e"),
+        [small, &twice, &more].join("\x1e"),
+    ];
     // By the schema mode's number.
     ["0", "1", "2"].iter().flat_map(|mode| parts.iter().map(move |part| format!("{mode}{part}").into_bytes())).collect()
 }

@@ -28,6 +28,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
         b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0".to_vec(),
         b"(component)".to_vec(),
         b"PK\x03\x04".to_vec(),
+        // Two sections of types, of which one says that it has as many as there are numbers.
+        b"\0asm\x0d\0\x01\0\x07\x02\x01\x7d\x07\x05\xff\xff\xff\xff\x0f".to_vec(),
     ]
 }
 

@@ -214,6 +214,17 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn record(&mut self, index: usize, record: &RawRecord) -> Result<(), Stop> {
+        match self.read(index, record, true) {
+            // Begins like the one before it, and goes on in another way: it is looked at for itself, as if it had come alone.
+            Err(Stop::Dead(_)) if !self.topics[usize::from(record.topic)].prefix.is_empty() => {
+                self.read(index, record, false)
+            }
+            done => done,
+        }
+    }
+
+    /// Reads a record; a frame that begins like the last one is taken to be the same if `by_prefix`.
+    fn read(&mut self, index: usize, record: &RawRecord, by_prefix: bool) -> Result<(), Stop> {
         let Some(value) = self.raw.value(record).filter(|value| !value.is_empty()) else {
             self.decoded.control += 1;
             return Ok(());
@@ -223,7 +234,7 @@ impl<'a> Run<'a> {
             Some(key) => Some(utf8(key)?),
             None => None,
         };
-        let (mut payload, closing, layout) = self.open(index, record, value, key)?;
+        let (mut payload, closing, layout) = self.open(index, record, value, key, by_prefix)?;
         let payload_at = payload.at();
         let mut layout = layout;
         // An inferred layout grows by all columns of the record at once. What does not help then is broken in itself, and is
@@ -270,10 +281,12 @@ impl<'a> Run<'a> {
         record: &RawRecord,
         value: &'a str,
         key: Option<&'a str>,
+        by_prefix: bool,
     ) -> Result<(Cursor<'a>, fn(&mut Cursor<'a>) -> Result<(), crate::scan::Broken>, Arc<Layout>), Stop> {
         let depth_max = self.decoder.config.depth_max;
         let topic = &self.topics[usize::from(record.topic)];
-        if !topic.prefix.is_empty()
+        if by_prefix
+            && !topic.prefix.is_empty()
             && let Some(inline) = &topic.inline
             && value.starts_with(&*topic.prefix)
             && key_schema(key).is_some_and(|schema| schema == &*topic.key_schema)

@@ -18,7 +18,7 @@ use crate::engine::Engine;
 use crate::grants::{Grant, check_interfaces};
 use crate::limits::{Limits, bytes as show};
 use crate::reads::ReadSet;
-use crate::text::{cut, one_line};
+use crate::text::said;
 use crate::{answer, batch, describe};
 
 /// How many bytes of a guest's error are kept.
@@ -206,7 +206,7 @@ pub(crate) fn described(caller: &Caller) -> Result<Description, TransformError> 
             .map_err(|wrong| TransformError::Refused(format!("the component's description is wrong: {wrong}"))),
         Err(words) => Err(TransformError::Refused(format!(
             "the component refuses its configuration: {}",
-            cut(one_line(words), ERROR_BYTES_MAX)
+            said(words, ERROR_BYTES_MAX)
         ))),
     }
 }
@@ -251,7 +251,7 @@ impl Transform for TransformComponent {
         })?;
         match answered {
             Ok(given) => answer::answer(given, &self.description, rows).map_err(TransformError::Answer),
-            Err(words) => Err(TransformError::Guest(cut(one_line(words), ERROR_BYTES_MAX))),
+            Err(words) => Err(TransformError::Guest(said(words, ERROR_BYTES_MAX))),
         }
     }
 }

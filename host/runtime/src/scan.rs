@@ -139,12 +139,12 @@ fn brings_code(payload: &Payload<'_>) -> bool {
 impl Counts {
     fn add(&mut self, payload: &Payload<'_>) -> Result<(), TransformError> {
         match payload {
-            Payload::TypeSection(types) => self.types += types.count(),
-            Payload::CoreTypeSection(types) => self.types += types.count(),
-            Payload::ComponentTypeSection(types) => self.types += types.count(),
-            Payload::FunctionSection(functions) => self.functions += functions.count(),
-            Payload::ComponentCanonicalSection(functions) => self.functions += functions.count(),
-            Payload::DataSection(segments) => self.data_segments += segments.count(),
+            Payload::TypeSection(types) => add_to(&mut self.types, types.count()),
+            Payload::CoreTypeSection(types) => add_to(&mut self.types, types.count()),
+            Payload::ComponentTypeSection(types) => add_to(&mut self.types, types.count()),
+            Payload::FunctionSection(functions) => add_to(&mut self.functions, functions.count()),
+            Payload::ComponentCanonicalSection(functions) => add_to(&mut self.functions, functions.count()),
+            Payload::DataSection(segments) => add_to(&mut self.data_segments, segments.count()),
             Payload::CodeSectionEntry(body) => function(body)?,
             Payload::ModuleSection { .. } => {
                 self.modules += 1;
@@ -155,16 +155,16 @@ impl Counts {
                 for instance in instances.clone() {
                     if let Instance::Instantiate { module_index, .. } = instance.map_err(broken)? {
                         let [memories, tables] = self.defined.get(module_index as usize).copied().unwrap_or_default();
-                        self.core_instances += 1;
-                        self.memories += memories;
-                        self.tables += tables;
+                        add_to(&mut self.core_instances, 1);
+                        add_to(&mut self.memories, memories);
+                        add_to(&mut self.tables, tables);
                     }
                     self.items += 1;
                 }
             }
-            Payload::ImportSection(items) => self.items += items.count(),
-            Payload::ExportSection(items) => self.items += items.count(),
-            Payload::GlobalSection(items) => self.items += items.count(),
+            Payload::ImportSection(items) => add_to(&mut self.items, items.count()),
+            Payload::ExportSection(items) => add_to(&mut self.items, items.count()),
+            Payload::GlobalSection(items) => add_to(&mut self.items, items.count()),
             Payload::TableSection(tables) => {
                 for found in tables.clone() {
                     table(&found.map_err(broken)?)?;
@@ -172,20 +172,20 @@ impl Counts {
                 self.define(1, tables.count());
             }
             Payload::MemorySection(memories) => self.define(0, memories.count()),
-            Payload::ElementSection(items) => self.items += items.count(),
-            Payload::ComponentInstanceSection(items) => self.items += items.count(),
-            Payload::ComponentAliasSection(items) => self.items += items.count(),
-            Payload::ComponentImportSection(items) => self.items += items.count(),
-            Payload::ComponentExportSection(items) => self.items += items.count(),
+            Payload::ElementSection(items) => add_to(&mut self.items, items.count()),
+            Payload::ComponentInstanceSection(items) => add_to(&mut self.items, items.count()),
+            Payload::ComponentAliasSection(items) => add_to(&mut self.items, items.count()),
+            Payload::ComponentImportSection(items) => add_to(&mut self.items, items.count()),
+            Payload::ComponentExportSection(items) => add_to(&mut self.items, items.count()),
             _ => {}
         }
         Ok(())
     }
 
     fn define(&mut self, kind: usize, count: u32) {
-        self.items += count;
+        add_to(&mut self.items, count);
         if let Some(module) = self.defined.last_mut() {
-            module[kind] += count;
+            add_to(&mut module[kind], count);
         }
     }
 
@@ -209,6 +209,11 @@ impl Counts {
             None => Ok(()),
         }
     }
+}
+
+/// What a section says of its length may be a lie.
+fn add_to(count: &mut u32, more: u32) {
+    *count = count.saturating_add(more);
 }
 
 fn table(table: &wasmparser::Table<'_>) -> Result<(), TransformError> {

@@ -18,6 +18,11 @@ pub(crate) fn one_line(text: String) -> String {
     line
 }
 
+/// The beginning of what a guest says, as one line of at most `bytes_max`. Cut first: escaped, a long text is several times as long.
+pub(crate) fn said(text: String, bytes_max: usize) -> String {
+    cut(one_line(cut(text, bytes_max)), bytes_max)
+}
+
 /// The beginning of `text`, quoted, for a message.
 pub(crate) fn excerpt(text: &str) -> String {
     const CHARS_MAX: usize = 80;
@@ -41,6 +46,12 @@ mod tests {
     fn keeps_a_line_a_line() {
         assert_eq!(one_line("a\tb é".into()), "a\tb é");
         assert_eq!(one_line("a\n\u{1b}[2Jé".into()), "a\\n\\u{1b}[2Jé");
+    }
+
+    #[test]
+    fn what_is_said_is_short_whatever_is_in_it() {
+        assert_eq!(said("\0".repeat(1 << 20), 8), "\\u{0}\\u{");
+        assert_eq!(said("ok\n".into(), 8), "ok\\n");
     }
 
     #[test]

@@ -353,7 +353,7 @@ impl Remembered {
         self.last = self.last.max(other.last);
         for mut plan in other.plans {
             if self.plans.iter().any(|ours| ours.checkpoint == plan.checkpoint) {
-                self.last += 1;
+                self.last = self.last.saturating_add(1);
                 plan.checkpoint = CheckpointId(self.last);
             }
             self.plans.push(plan);
@@ -448,11 +448,12 @@ fn rewrite(path: &Path, pipeline: &str, remembered: &Remembered) -> Result<File,
     if !remembered.owned.is_empty() {
         text += &frame(&to_json(&Record::Owned(listed(&remembered.owned))));
     }
+    // Before the plans: of them it would take the one of that number away.
+    if remembered.last > 0 && remembered.plans.iter().all(|plan| plan.checkpoint.0 < remembered.last) {
+        text += &frame(&to_json(&Record::Done(CheckpointId(remembered.last))));
+    }
     for plan in &remembered.plans {
         text += &frame(&to_json(&Record::Plan(plan.clone())));
-    }
-    if remembered.last > 0 && remembered.plans.last().is_none_or(|p| p.checkpoint.0 < remembered.last) {
-        text += &frame(&to_json(&Record::Done(CheckpointId(remembered.last))));
     }
     let temporary = path.with_extension("journal.tmp");
     replace(path, &temporary, text.as_bytes(), || ())?;

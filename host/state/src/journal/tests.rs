@@ -49,6 +49,26 @@ fn remembers_what_is_not_done() {
     assert_eq!(journal.remembered(), &Remembered { start: start(7), plans: vec![], last: 3, owned: BTreeMap::new() });
 }
 
+/// Plans stand in the order in which they were taken over, not in that of their numbers.
+#[test]
+fn a_plan_of_the_highest_number_is_not_forgotten_when_another_one_follows_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut first = Journal::open(folder.path(), "p").expect("first");
+    let mut second = Journal::open(folder.path(), "p").expect("second");
+    first.plan(plan(5, 10, 20)).expect("plan");
+    second.plan(plan(3, 20, 30)).expect("plan");
+    drop((first, second));
+    let wanted = vec![plan(5, 10, 20), plan(3, 20, 30)];
+    for again in 0..3 {
+        let journal = Journal::open(folder.path(), "p").expect("opens");
+        assert_eq!(
+            (&journal.remembered().plans, journal.remembered().last),
+            (&wanted, 5),
+            "opened {again} times before"
+        );
+    }
+}
+
 #[test]
 fn a_second_process_gets_a_journal_of_its_own_and_the_next_one_takes_over_what_is_left() {
     let folder = tempfile::tempdir().expect("a folder");
