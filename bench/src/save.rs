@@ -51,7 +51,7 @@ pub fn run(brokers: &str, args: &Args) -> anyhow::Result<()> {
     });
     let mut times = times?;
     times.sort_unstable();
-    let at = |share: f64| times.get(((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1)));
+    let at = |share: f64| times.get(((times.len() as f64 * share).ceil() as usize).saturating_sub(1));
     println!("{}", json!({ "save_to_commit_ms": { "p50": at(0.5), "p99": at(0.99), "max": times.last() } }));
     Ok(())
 }

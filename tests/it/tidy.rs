@@ -56,7 +56,7 @@ fn imports_point_one_way() {
         for used in uses.iter().filter(|name| name.starts_with("lakemill-")) {
             let Some(from) = height.get(package.as_str()) else {
                 // What is no room of the host: the SDK, transforms, tests and benchmarks. The first two know no host.
-                let stands_outside = ["lakemill-tests", "lakemill-bench", "lakemill-fuzz"].contains(&&*package);
+                let stands_outside = ["lakemill-tests", "lakemill-bench", "lakemill-fuzz"].contains(&package.as_str());
                 assert!(stands_outside || !height.contains_key(used.as_str()), "{package} imports {used}");
                 continue;
             };

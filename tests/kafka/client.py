@@ -5,7 +5,8 @@ usage: client.py BROKERS create TOPIC PARTITIONS [KEY=VALUE...]   makes a topic
        client.py BROKERS ends TOPIC                               {partition: [first, end]}
        client.py BROKERS offsets TOPIC                            {partition: [offset, ...]} of committed records
        client.py BROKERS read TOPIC                               committed records, one JSON object a line
-       client.py BROKERS truncate TOPIC PARTITION OFFSET          deletes the records before an offset
+       client.py BROKERS truncate TOPIC PARTITION=OFFSET...       deletes the records before an offset
+       client.py BROKERS recreate TOPIC PARTITIONS                deletes a topic and makes another one of its name
        client.py BROKERS members GROUP                            {member: [[topic, partition], ...]}
        client.py BROKERS committed GROUP TOPIC                    {partition: offset}, what the group has reported
 """
@@ -143,9 +144,24 @@ def read(admin, topic):
         }))
 
 
-def truncate(admin, topic, partition, offset):
-    result(admin.delete_records([kafka.TopicPartition(topic, int(partition), int(offset))]))
+def truncate(admin, topic, *before):
+    at = [kafka.TopicPartition(topic, int(p), int(offset)) for p, offset in settings(before).items()]
+    for future in admin.delete_records(at).values():
+        future.result(SECONDS)
     return {}
+
+
+def recreate(admin, topic, partitions):
+    result(admin.delete_topics([topic], operation_timeout=SECONDS))
+    for attempt in range(SECONDS * 10):
+        try:
+            return create(admin, topic, partitions)
+        except kafka.KafkaException as error:
+            # The name is not free yet.
+            if error.args[0].code() != kafka.KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+            admin.poll(0.1)
+    sys.exit(f"{topic} was not made anew within {SECONDS} s")
 
 
 def members(admin, group):
@@ -163,7 +179,7 @@ def committed(admin, group, topic):
 
 
 def main():
-    commands = {f.__name__: f for f in (create, produce, ends, offsets, read, truncate, members, committed)}
+    commands = {f.__name__: f for f in (create, produce, ends, offsets, read, truncate, recreate, members, committed)}
     if len(sys.argv) < 3 or sys.argv[2] not in commands:
         sys.exit(__doc__)
     brokers, command, *arguments = sys.argv[1:]

@@ -28,3 +28,12 @@ fn no_row_is_lost_or_doubled_by_kills_at_random_instants() -> Result<()> {
     ensure!(outcome.kills == 25 && outcome.sums.rows > 1_000, "{outcome:?}");
     Ok(())
 }
+
+#[test]
+fn no_row_is_lost_or_doubled_by_replies_that_are_lost() -> Result<()> {
+    let mut ring = Ring::new(&Broker::of_environment()?, 73, RATE)?;
+    ring.lose_replies(5, 20)?;
+    let outcome = ring.finish()?;
+    ensure!(outcome.sums.rows > 1_000, "{outcome:?}");
+    Ok(())
+}

@@ -11,3 +11,4 @@ mod source;
 mod start;
 mod support;
 mod swap;
+mod topics;

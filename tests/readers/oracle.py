@@ -1,9 +1,9 @@
 """Says whether Delta tables hold exactly what was sent: reads the log by hand, file by file, in the order of its commits.
 
-usage: oracle.py EXPECTED TABLE=OPS...
+usage: oracle.py EXPECTED GONE TABLE=OPS...
 
 EXPECTED is a CSV file `partition,offset,fate,op,id,total` with a line for each record that was sent: fate is change, control or
-dead. OPS are the ops of the changes that the table has to hold once each, such as `cru`, or `dead` for dead letters. Prints one
+dead. GONE is a CSV file `table,partition,from,to`: records that the table cannot have, and must not. OPS are the ops of the changes that the table has to hold once each, such as `cru`, or `dead` for dead letters. Prints one
 JSON object by table: `rows`, `missing`, `surplus` (doubled, or never sent), `disordered` (a row of a key that comes after a later one),
 `beyond` (rows of a commit that are not in the ranges it names), `positions` (partition -> the last one that it says it holds), and
 `commits`. All tables together: `mixed`, how many commits have rows that another code made than the one that they name, as the rows
@@ -79,6 +79,14 @@ def of_letters(rows):
     )
 
 
+def left(expected, gone, table):
+    """What the table can have."""
+    for _, partition, start, end in gone.filter(pl.col("table") == str(table)).iter_rows():
+        inside = (pl.col("partition") == partition) & (pl.col("offset") >= start) & (pl.col("offset") < end)
+        expected = expected.filter(~inside)
+    return expected
+
+
 def judge(expected, table, ops, codes):
     if ops == "dead":
         columns, wanted = of_letters, expected.filter(pl.col("fate") == "dead")
@@ -122,10 +130,12 @@ def mixed(codes):
 def main():
     schema = {"partition": pl.Int32, "offset": pl.Int64, "fate": pl.String, "op": pl.String, "id": pl.Int64, "total": pl.Float64}
     expected = pl.read_csv(sys.argv[1], schema=schema, has_header=True)
+    ranges = {"table": pl.String, "partition": pl.Int32, "from": pl.Int64, "to": pl.Int64}
+    gone = pl.read_csv(sys.argv[2], schema=ranges, has_header=True)
     verdicts, codes = {}, []
-    for argument in sys.argv[2:]:
+    for argument in sys.argv[3:]:
         table, ops = argument.rsplit("=", 1)
-        verdicts[table] = judge(expected, pathlib.Path(table), ops, codes)
+        verdicts[table] = judge(left(expected, gone, table), pathlib.Path(table), ops, codes)
     print(json.dumps({"tables": verdicts, "mixed": mixed(codes)}))
 
 

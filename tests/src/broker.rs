@@ -1,7 +1,8 @@
 //! The real broker that the Kafka lane is given, through a client that has nothing of Lakemill (tests/kafka/client.py).
 
 use std::collections::BTreeMap;
-use std::io::{BufWriter, Write};
+use std::fs::File;
+use std::io::{BufWriter, Read, Seek, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -147,17 +148,19 @@ impl Broker {
     /// # Errors
     /// If it cannot be started.
     pub fn producer(&self, settings: &[&str]) -> Result<Producer> {
+        // A file, since nobody reads it before the end: a pipe that is full would hold the client up.
+        let errors = tempfile::tempfile()?;
         let mut child = Command::new(places::python()?)
             .arg(places::root().join("tests/kafka/client.py"))
             .args([&self.address, "produce"])
             .args(settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
+            .stderr(errors.try_clone()?)
             .spawn()
             .context("start the Kafka client")?;
         let input = BufWriter::new(child.stdin.take().context("its standard input")?);
-        Ok(Producer { child, input })
+        Ok(Producer { errors, child, input })
     }
 
     /// First offset and end of every partition.
@@ -190,7 +193,25 @@ impl Broker {
     /// # Errors
     /// If the broker refuses.
     pub fn truncate(&self, topic: &str, partition: i32, before: i64) -> Result<()> {
-        self.client(&["truncate", topic, &partition.to_string(), &before.to_string()], b"").map(drop)
+        self.truncate_all(topic, &[(partition, before)].into())
+    }
+
+    /// Deletes the records of partitions before an offset in each.
+    ///
+    /// # Errors
+    /// If the broker refuses.
+    pub fn truncate_all(&self, topic: &str, before: &BTreeMap<i32, i64>) -> Result<()> {
+        let pairs: Vec<String> = before.iter().map(|(partition, offset)| format!("{partition}={offset}")).collect();
+        let arguments: Vec<&str> = ["truncate", topic].into_iter().chain(pairs.iter().map(String::as_str)).collect();
+        self.client(&arguments, b"").map(drop)
+    }
+
+    /// Deletes a topic and makes another one of its name.
+    ///
+    /// # Errors
+    /// If the broker refuses.
+    pub fn recreate(&self, topic: &str, partitions: i32) -> Result<()> {
+        self.client(&["recreate", topic, &partitions.to_string()], b"").map(drop)
     }
 
     /// The members of a consumer group and the partitions of each.
@@ -225,6 +246,7 @@ fn line(topic: &str, record: &Record) -> serde_json::Value {
 pub struct Producer {
     child: Child,
     input: BufWriter<ChildStdin>,
+    errors: File,
 }
 
 impl Producer {
@@ -249,10 +271,13 @@ impl Producer {
     /// # Errors
     /// If it did not take all of it.
     pub fn finish(self) -> Result<()> {
-        let Self { child, input } = self;
+        let Self { mut child, input, mut errors } = self;
         drop(input.into_inner());
-        let output = child.wait_with_output()?;
-        ensure!(output.status.success(), "the Kafka client:\n{}", String::from_utf8_lossy(&output.stderr));
+        let status = child.wait()?;
+        let mut said = Vec::new();
+        errors.rewind()?;
+        errors.read_to_end(&mut said)?;
+        ensure!(status.success(), "the Kafka client:\n{}", String::from_utf8_lossy(&said));
         Ok(())
     }
 }

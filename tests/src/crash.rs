@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::broker::Broker;
-use crate::live::{Live, Load};
-use crate::oracle::Sums;
+use crate::live::{Live, Load, Sent};
+use crate::oracle::{Gone, Sums};
 use crate::orders::Mix;
 use crate::process::Lakemill;
 use crate::spec::Pipeline;
@@ -50,13 +50,17 @@ pub struct Ring {
     component: PathBuf,
     module: Vec<u8>,
     versions: u32,
-    live: Live,
+    topic: String,
+    live: Option<Live>,
+    /// What was sent, once no more is.
+    sent: Option<Sent>,
     random: fastrand::Rng,
     outcome: Outcome,
     killed_at: Option<Instant>,
 }
 
-const PARTITIONS: i32 = 4;
+/// Partitions of its topic.
+pub const PARTITIONS: i32 = 4;
 
 /// The tables and the ops of their rows; the first one by name commits last.
 const TABLES: [(&str, &str); 5] =
@@ -64,6 +68,15 @@ const TABLES: [(&str, &str); 5] =
 
 /// Variants of the component from here on do the same, and say in each row which they are.
 const FIRST_VARIANT: u32 = 100;
+
+/// How far the tables of a ring are.
+#[derive(Clone, Debug, Default)]
+pub struct Marks {
+    /// By table and partition: rows before are in the table.
+    pub held: BTreeMap<PathBuf, BTreeMap<i32, i64>>,
+    /// By partition: rows before are in all tables.
+    pub done: BTreeMap<i32, i64>,
+}
 
 /// Longer than any start takes on a slow machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -102,29 +115,39 @@ impl Ring {
     /// # Errors
     /// If anything is not there.
     pub fn new(broker: &Broker, seed: u64, rate: u64) -> Result<Self> {
-        let topic = broker.topic("crash", PARTITIONS, &[])?;
+        let mut ring = Self::without_load(broker, broker.topic("crash", PARTITIONS, &[])?, seed)?;
+        let (topic, mix) = (ring.topic.clone(), Mix { broken: 100, ..Mix::default() });
+        let load = Load { topic, partitions: PARTITIONS, seed, mix, rate };
+        ring.live = Some(Live::start(broker, load, ring.pipeline.folder())?);
+        Ok(ring)
+    }
+
+    /// A pipeline that somebody else sends events to.
+    ///
+    /// # Errors
+    /// If anything is not there.
+    pub fn without_load(broker: &Broker, topic: String, seed: u64) -> Result<Self> {
         let mut pipeline = Pipeline::of_kafka(&broker.address, &topic, "vary", &TABLES.map(|(table, _)| table))?;
         let component = pipeline.folder().join("vary.wasm");
         let module = std::fs::read(places::guest("vary")?)?;
         std::fs::write(&component, wasm::variant(&module, FIRST_VARIANT)?)?;
         pipeline.spec["transforms"] = json!([{ "component": "vary.wasm" }, { "component": places::guest("split")? }]);
         pipeline.spec["batch"] = json!({ "rows_max": 2_000, "latency_ms_max": 20 });
-        let load = Load { topic, partitions: PARTITIONS, seed, mix: Mix { broken: 100, ..Mix::default() }, rate };
-        let live = Live::start(broker, load, pipeline.folder())?;
         let (program, random) = (failing()?, fastrand::Rng::with_seed(seed));
         let outcome = Outcome::default();
-        Ok(Self { pipeline, program, component, module, versions: 0, live, random, outcome, killed_at: None })
+        let (live, sent, versions, killed_at) = (None, None, 0, None);
+        Ok(Self { pipeline, program, component, module, versions, topic, live, sent, random, outcome, killed_at })
     }
 
-    /// Starts a process, which may end at a failpoint.
+    /// Starts a process, with something that happens at a failpoint, as `LAKEMILL_FAILPOINT` says it.
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn start(&self, point: Option<(&str, u32)>) -> Result<Lakemill> {
+    pub fn start(&self, failpoint: Option<&str>) -> Result<Lakemill> {
         let file = self.pipeline.file()?;
         Lakemill::start_program(&self.program, ["run".as_ref(), file.as_os_str(), "--watch".as_ref()], |command| {
-            if let Some((name, count)) = point {
-                command.env("LAKEMILL_FAILPOINT", format!("{name}:{count}"));
+            if let Some(failpoint) = failpoint {
+                command.env("LAKEMILL_FAILPOINT", failpoint);
             }
         })
     }
@@ -145,11 +168,16 @@ impl Ring {
     /// # Errors
     /// If none comes.
     pub fn first_commit(&mut self, lakemill: &mut Lakemill, before: usize) -> Result<bool> {
+        let sent = self.records();
         let came = wait::until(LIMIT, "a commit", || {
             if self.newest()? > before + 1 {
                 return Ok(Some(true));
             }
             Ok((!lakemill.is_running()?).then_some(false))
+        });
+        let came = came.with_context(|| {
+            let more = self.records() - sent;
+            format!("{more} records were sent meanwhile; it said:\n{}", lakemill.stderr_so_far())
         })?;
         if let Some(killed) = self.killed_at.take().filter(|_| came) {
             self.outcome.recoveries.push(killed.elapsed());
@@ -180,7 +208,7 @@ impl Ring {
                 self.killed(lakemill)?;
             }
             Kill::At(name, count) => {
-                let mut lakemill = self.start(Some((name, *count)))?;
+                let mut lakemill = self.start(Some(&format!("{name}:{count}")))?;
                 self.first_commit(&mut lakemill, before)?;
                 self.swap()?;
                 let ended = wait::until(PATIENCE, name, || Ok((!lakemill.is_running()?).then_some(())));
@@ -231,17 +259,128 @@ impl Ring {
     ///
     /// # Errors
     /// If a row is lost, doubled or out of order.
-    pub fn finish(mut self) -> Result<Outcome> {
-        let sent = self.live.finish()?;
+    pub fn finish(self) -> Result<Outcome> {
+        self.finish_without(&[])
+    }
+
+    /// As [`Ring::finish`], where some records were gone before they were read.
+    ///
+    /// # Errors
+    /// If a row is lost that was not gone, or one is doubled or out of order.
+    pub fn finish_without(mut self, gone: &[Gone]) -> Result<Outcome> {
+        self.stop_load()?;
         self.pipeline.run()?.expect(0, &[]).context("catch up")?;
-        let path = |table: &str| self.pipeline.path(table);
-        let tables = TABLES.into_iter().chain([("_dead", "dead")]);
-        let paths: Vec<(PathBuf, &str)> = tables.map(|(table, ops)| (path(table), ops)).collect();
+        let sent = self.sent.take().context("nobody sent anything")?;
+        self.judge(&sent, gone, true)
+    }
+
+    /// Asks the oracle about the tables as they are: they hold what they say, and nothing of what comes after.
+    ///
+    /// # Errors
+    /// If a row is lost, doubled or out of order, or one is there that should not be.
+    pub fn finish_as_it_is(mut self) -> Result<Outcome> {
+        self.stop_load()?;
+        let (sent, marks) = (self.sent.take().context("nobody sent anything")?, self.marks()?);
+        let gone: Vec<Gone> = marks.done.keys().flat_map(|p| marks.gone(*p, 0, i64::MAX)).collect();
+        self.judge(&sent, &gone, false)
+    }
+
+    /// `to_the_end`: everything has been read.
+    fn judge(mut self, sent: &Sent, gone: &[Gone], to_the_end: bool) -> Result<Outcome> {
+        let paths: Vec<(PathBuf, &str)> = self.tables().map(|(path, _, ops)| (path, ops)).collect();
         let paths: Vec<(&Path, &str)> = paths.iter().map(|(path, ops)| (path.as_path(), *ops)).collect();
-        self.outcome.sums = oracle::expect_exact(&sent, &paths)?;
+        let expect = if to_the_end { oracle::expect_exact } else { oracle::expect_left };
+        self.outcome.sums = expect(sent, &paths, gone)?;
         self.outcome.records = sent.records;
         one_code_per_batch(&paths)?;
         Ok(self.outcome)
+    }
+
+    /// Every table with its sink's name and the ops of its rows.
+    fn tables(&self) -> impl Iterator<Item = (PathBuf, &'static str, &'static str)> {
+        let tables = TABLES.into_iter().map(|(table, ops)| (table, table, ops));
+        tables
+            .chain([("_dead", "dead_letters", "dead")])
+            .map(|(table, sink, ops)| (self.pipeline.path(table), sink, ops))
+    }
+
+    /// Ends the load.
+    ///
+    /// # Errors
+    /// If the broker did not take everything.
+    pub fn stop_load(&mut self) -> Result<()> {
+        if let Some(live) = self.live.take() {
+            self.sent = Some(live.finish()?);
+        }
+        Ok(())
+    }
+
+    /// Records sent so far.
+    pub fn records(&self) -> u64 {
+        let sent = || self.sent.as_ref().map_or(0, |sent| sent.records);
+        self.live.as_ref().map_or_else(sent, Live::sent)
+    }
+
+    /// What was sent by somebody else.
+    pub fn sent(&mut self, sent: Sent) {
+        self.sent = Some(sent);
+    }
+
+    /// How far the tables say they are.
+    ///
+    /// # Errors
+    /// If a log cannot be read.
+    pub fn marks(&self) -> Result<Marks> {
+        let mut marks = Marks::default();
+        for (table, sink, _) in self.tables() {
+            let held = marks.held.entry(table.clone()).or_default();
+            for (id, at) in log::commits(&table)?.iter().flat_map(log::Commit::transactions) {
+                // lakemill/<tenant>/<pipeline>/<sink>/<topic>/<partition>
+                let words: Vec<&str> = id.split('/').collect();
+                let [.., of, _, partition] = words[..] else { bail!("the application id {id}") };
+                let partition = partition.parse()?;
+                if of == sink {
+                    held.insert(partition, at);
+                } else if of == "done" {
+                    let done = marks.done.entry(partition).or_default();
+                    *done = at.max(*done);
+                }
+            }
+        }
+        Ok(marks)
+    }
+
+    /// By partition: rows before are in all tables. From the newest commits only.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn done(&self) -> Result<BTreeMap<i32, i64>> {
+        let dir = self.table().join("_delta_log");
+        let Ok(entries) = std::fs::read_dir(dir) else { return Ok(BTreeMap::new()) };
+        let mut names: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        names.retain(|path| log::version(path).is_some());
+        names.sort_unstable();
+        let mut done = BTreeMap::new();
+        for name in names.into_iter().rev() {
+            for (id, at) in log::commit(&name)?.transactions().iter().filter(|(id, _)| id.contains("/done/")) {
+                let partition = id.rsplit('/').next().and_then(|partition| partition.parse().ok());
+                done.entry(partition.with_context(|| format!("the application id {id}"))?).or_insert(*at);
+            }
+            if done.len() == PARTITIONS as usize {
+                break;
+            }
+        }
+        Ok(done)
+    }
+
+    /// The topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Where the pipeline lives.
+    pub fn folder(&self) -> &Path {
+        self.pipeline.folder()
     }
 
     /// Starts a process and waits until it has committed rows.
@@ -253,6 +392,18 @@ impl Ring {
         let mut lakemill = self.start(None)?;
         ensure!(self.first_commit(&mut lakemill, before)?, "it ended by itself:\n{}", lakemill.stderr_so_far());
         Ok(lakemill)
+    }
+
+    /// Runs a process in which one in `every` commits to a table lands and says that it failed, until `count` have been found.
+    ///
+    /// # Errors
+    /// If it ends, or does not find them.
+    pub fn lose_replies(&mut self, every: u32, count: u32) -> Result<()> {
+        let mut lakemill = self.start(Some(&format!("entry-durable:{every}:lost")))?;
+        lakemill.until_it_says("the commit was there already", usize::try_from(count)?)?;
+        lakemill.terminate()?.expect(0, &[])?;
+        (0..count).for_each(|_| self.count());
+        Ok(())
     }
 
     /// Lets the others go on for a random time of at most that many microseconds.
@@ -278,6 +429,18 @@ impl Ring {
     /// Random choices of this round.
     pub fn random(&mut self) -> &mut fastrand::Rng {
         &mut self.random
+    }
+}
+
+impl Marks {
+    /// Records `from..to` of a partition, as gone for every table that does not hold them.
+    pub fn gone(&self, partition: i32, from: i64, to: i64) -> Vec<Gone> {
+        let done = self.done.get(&partition).copied().unwrap_or(0);
+        let of = |(table, held): (&PathBuf, &BTreeMap<i32, i64>)| {
+            let from = from.max(done).max(held.get(&partition).copied().unwrap_or(0));
+            Gone { table: table.clone(), partition, from, to }
+        };
+        self.held.iter().map(of).filter(|gone| gone.from < gone.to).collect()
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod broker;
 pub mod compare;
 pub mod crash;
+pub mod faults;
 pub mod live;
 pub mod log;
 pub mod oracle;
@@ -14,6 +15,7 @@ pub mod places;
 pub mod process;
 pub mod spec;
 pub mod table;
+pub mod topics;
 pub mod verdict;
 pub mod wait;
 pub mod wasm;

@@ -56,9 +56,7 @@ impl Live {
     /// # Errors
     /// If the producer or the file cannot be made.
     pub fn start(broker: &Broker, load: Load, folder: &Path) -> Result<Self> {
-        // An answer that a broker takes with it when it goes is not waited for until the end of a minute, which is the default.
-        let settings = ["request.timeout.ms=5000", "socket.timeout.ms=6000", "reconnect.backoff.max.ms=1000"];
-        let producer = broker.producer(&[&["acks=all", "enable.idempotence=true"], &settings[..]].concat())?;
+        let producer = broker.producer(&["acks=all", "enable.idempotence=true"])?;
         let expected = folder.join("expected.csv");
         let mut file = BufWriter::new(File::create(&expected)?);
         writeln!(file, "partition,offset,fate,op,id,total")?;

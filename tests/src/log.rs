@@ -25,18 +25,27 @@ pub fn commits(table: &Path) -> Result<Vec<Commit>> {
     let mut commits = Vec::new();
     for entry in folder {
         let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let Some(Ok(version)) = name.strip_suffix(".json").map(str::parse) else { continue };
-        let text = std::fs::read_to_string(&path)?;
-        let actions = text
-            .lines()
-            .map(serde_json::from_str)
-            .collect::<Result<_, _>>()
-            .with_context(|| format!("the commit {}", path.display()))?;
-        commits.push(Commit { version, actions });
+        if version(&path).is_some() {
+            commits.push(commit(&path)?);
+        }
     }
     commits.sort_by_key(|commit| commit.version);
     Ok(commits)
+}
+
+/// The version whose commit a file of the log holds, if it holds one.
+pub fn version(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_suffix(".json")?.parse().ok()
+}
+
+/// The commit in a file of the log.
+///
+/// # Errors
+/// If it cannot be read or is no JSON.
+pub fn commit(path: &Path) -> Result<Commit> {
+    let version = version(path).with_context(|| format!("{} has no version", path.display()))?;
+    let actions = std::fs::read_to_string(path)?.lines().map(serde_json::from_str).collect::<Result<_, _>>();
+    Ok(Commit { version, actions: actions.with_context(|| format!("the commit {}", path.display()))? })
 }
 
 impl Commit {

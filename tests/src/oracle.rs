@@ -1,7 +1,8 @@
 //! The judge of tables: another process, with its own reader of the Delta log (tests/readers/oracle.py).
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -38,6 +39,19 @@ struct Judgement {
     mixed: u64,
 }
 
+/// Records that a table cannot have: they were gone before they were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// The table.
+    pub table: PathBuf,
+    /// Their partition.
+    pub partition: i32,
+    /// The first of them.
+    pub from: i64,
+    /// One past the last.
+    pub to: i64,
+}
+
 /// Over all tables.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Sums {
@@ -56,13 +70,19 @@ pub struct Sums {
 /// # Errors
 /// If one cannot be read.
 pub fn judge(sent: &Sent, tables: &[(&Path, &str)]) -> Result<BTreeMap<String, Verdict>> {
-    Ok(judgement(sent, tables)?.tables)
+    Ok(judgement(sent, tables, &[])?.tables)
 }
 
-fn judgement(sent: &Sent, tables: &[(&Path, &str)]) -> Result<Judgement> {
+fn judgement(sent: &Sent, tables: &[(&Path, &str)], gone: &[Gone]) -> Result<Judgement> {
+    let mut lines = "table,partition,from,to\n".to_owned();
+    for Gone { table, partition, from, to } in gone {
+        writeln!(lines, "{},{partition},{from},{to}", table.display())?;
+    }
+    let list = sent.expected.with_extension("gone.csv");
+    std::fs::write(&list, lines)?;
     let output = Command::new(places::python()?)
         .arg(places::root().join("tests/readers/oracle.py"))
-        .arg(&sent.expected)
+        .args([&sent.expected, &list])
         .args(tables.iter().map(|(path, ops)| format!("{}={ops}", path.display())))
         .output()
         .context("start the oracle")?;
@@ -70,16 +90,36 @@ fn judgement(sent: &Sent, tables: &[(&Path, &str)]) -> Result<Judgement> {
     serde_json::from_slice(&output.stdout).context("what the oracle says")
 }
 
-/// Judges tables, and demands that nothing is wrong. The first table is the one that commits last: it must hold everything up
-/// to the ends.
+/// Judges tables, and demands that nothing is wrong but for what was gone. The first table is the one that commits last: it must say
+/// that everything up to the ends is done.
 ///
 /// # Errors
 /// What is wrong.
-pub fn expect_exact(sent: &Sent, tables: &[(&Path, &str)]) -> Result<Sums> {
-    let Judgement { tables: verdicts, mixed } = judgement(sent, tables)?;
+pub fn expect_exact(sent: &Sent, tables: &[(&Path, &str)], gone: &[Gone]) -> Result<Sums> {
+    let judgement = judgement(sent, tables, gone)?;
+    let sums = exact(&judgement)?;
+    let (anchor, _) = tables.first().context("a table")?;
+    let positions = &judgement.tables[&anchor.display().to_string()].positions;
+    for (partition, end) in &sent.ends {
+        let done = positions.iter().find(|(id, _)| id.contains("/done/") && id.ends_with(&format!("/{partition}")));
+        ensure!(done.is_some_and(|(_, at)| at == end), "partition {partition} ends at {end}, and {positions:?}");
+    }
+    Ok(sums)
+}
+
+/// As [`expect_exact`], of a pipeline that has not read everything: what it has not is gone.
+///
+/// # Errors
+/// What is wrong.
+pub fn expect_left(sent: &Sent, tables: &[(&Path, &str)], gone: &[Gone]) -> Result<Sums> {
+    exact(&judgement(sent, tables, gone)?)
+}
+
+fn exact(Judgement { tables: verdicts, mixed }: &Judgement) -> Result<Sums> {
+    let mixed = *mixed;
     ensure!(mixed == 0, "{mixed} commits have rows of another code than the one that they name");
     let mut sums = Sums::default();
-    for (table, verdict) in &verdicts {
+    for (table, verdict) in verdicts {
         let Verdict { missing, surplus, disordered, beyond, .. } = verdict;
         ensure!(
             [*missing, *surplus, *disordered, *beyond] == [0; 4],
@@ -89,12 +129,6 @@ pub fn expect_exact(sent: &Sent, tables: &[(&Path, &str)]) -> Result<Sums> {
         sums.lost += missing;
         sums.doubled += surplus;
         sums.out_of_order += disordered;
-    }
-    let (anchor, _) = tables.first().context("a table")?;
-    let positions = &verdicts[&anchor.display().to_string()].positions;
-    for (partition, end) in &sent.ends {
-        let done = positions.iter().find(|(id, _)| id.contains("/done/") && id.ends_with(&format!("/{partition}")));
-        ensure!(done.is_some_and(|(_, at)| at == end), "partition {partition} ends at {end}, and {positions:?}");
     }
     Ok(sums)
 }

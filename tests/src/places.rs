@@ -36,6 +36,14 @@ pub fn guest(name: &str) -> Result<PathBuf> {
     there(target()?.join("guests").join(format!("{name}.wasm")), "`make guests`")
 }
 
+/// The cluster that fails as it is told (host/ingest/examples/mock_cluster.rs).
+///
+/// # Errors
+/// If it has not been built.
+pub fn mock_cluster() -> Result<PathBuf> {
+    there(target()?.join("release/examples/mock_cluster"), "`cargo build --release --workspace --examples`")
+}
+
 /// The Python that has the readers.
 ///
 /// # Errors

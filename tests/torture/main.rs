@@ -1,8 +1,10 @@
 //! The long form of the crash lane: `scripts/torture.sh` runs it with a broker. Each scenario prints one JSON line, with its seed.
 
 mod groups;
+mod replies;
 mod restarts;
 mod swaps;
+mod topics;
 mod torn;
 mod zombies;
 
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use lakemill_tests::broker::Broker;
 use lakemill_tests::crash::{Kill, Outcome, Ring, failpoints};
+use lakemill_tests::faults;
 use serde_json::{Value, json};
 
 /// Events per second of the load.
@@ -41,13 +44,16 @@ fn main() -> Result<()> {
             "rebalances" => groups::run(&broker, seed, count, RATE / 4)?,
             "restarts" => restarts::run(&broker, seed, count, RATE / 4)?,
             "swaps" => swaps::run(&broker, seed, count, RATE / 2)?,
+            "replies" => replies::run(&broker, seed, count, RATE)?,
+            "topics" => topics::run(&broker, seed, count, RATE / 4)?,
+            "faults" => faults::run(seed, count)?,
             "torn" => torn::run(seed, count)?,
             point if failpoints()?.iter().any(|name| name == point) => {
                 at_failpoints(&broker, seed, count, &[point.to_owned()])?
             }
             other => bail!(
-                "no scenario {other}: there are kills, failpoints (or the name of one), zombies, rebalances, restarts, \
-                 swaps and torn"
+                "no scenario {other}: there are kills, failpoints (or the name of one), replies, zombies, rebalances, \
+                 restarts, faults, topics, swaps and torn"
             ),
         };
         report(name, seed, &outcome, started.elapsed());
@@ -143,6 +149,6 @@ fn report(scenario: &str, seed: u64, outcome: &Outcome, took: Duration) {
 fn quantiles(times: &[Duration]) -> Value {
     let mut times: Vec<u128> = times.iter().map(Duration::as_millis).collect();
     times.sort_unstable();
-    let at = |share: f64| times.get(((times.len() as f64 * share) as usize).min(times.len().saturating_sub(1)));
+    let at = |share: f64| times.get(((times.len() as f64 * share).ceil() as usize).saturating_sub(1));
     json!({ "count": times.len(), "p50": at(0.5), "p99": at(0.99), "max": times.last() })
 }

@@ -57,7 +57,7 @@ fn pauses(table: &std::path::Path) -> Result<(Vec<Duration>, Vec<Duration>)> {
         })
         .collect();
     let gaps = seen.windows(2).map(|pair| (pair[1].0.saturating_sub(pair[0].0), pair[0].1 != pair[1].1));
-    let (swaps, others): (Vec<(u64, bool)>, Vec<(u64, bool)>) = gaps.partition(|(_, swap)| *swap);
+    let (swaps, others): (Vec<_>, Vec<_>) = gaps.partition(|(_, swap)| *swap);
     let mut usual: Vec<u64> = others.iter().map(|(gap, _)| *gap).collect();
     usual.sort_unstable();
     let usual = usual.get(usual.len() / 2).copied().context("commits")?;

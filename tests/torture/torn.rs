@@ -148,7 +148,7 @@ impl Scene {
     fn judge(&self, outcome: &mut Outcome, folders: &[tempfile::TempDir]) -> Result<()> {
         for folder in folders {
             let (changes, dead) = (folder.path().join("lake/changes"), folder.path().join("lake/_dead"));
-            let sums = oracle::expect_exact(&self.sent, &[(&changes, "rcud"), (&dead, "dead")])?;
+            let sums = oracle::expect_exact(&self.sent, &[(&changes, "rcud"), (&dead, "dead")], &[])?;
             outcome.sums.rows += sums.rows;
         }
         Ok(())

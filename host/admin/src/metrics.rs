@@ -54,6 +54,7 @@ pub fn text(summary: &Summary, guest_memory_bytes: u64) -> prometheus::Result<St
         ("lakemill_rollbacks", "How often new components were taken back.", summary.rollbacks),
         ("lakemill_traps", "Calls of components that failed.", summary.traps),
         ("lakemill_restarts", "How often the pipeline began again after a fault.", summary.restarts),
+        ("lakemill_offsets_lost", "Offsets that were gone before they were read.", summary.offsets_lost),
     ] {
         all.counter(name, help, value)?;
     }
@@ -159,6 +160,7 @@ mod tests {
             transforms: vec![transform],
             sinks: vec![SinkCounts { name: "out".into(), rows: 5 }],
             lag: Some(7),
+            offsets_lost: 3,
             watermark_us: Some(0),
             parked: true,
             circuit: Circuit::Open,
@@ -173,6 +175,7 @@ mod tests {
             r#"lakemill_transform_seconds_total{pipeline="orders",transform="clean"} 1.5"#,
             r#"lakemill_transform_memory_bytes_max{pipeline="orders",transform="clean"} 65536"#,
             r#"lakemill_lag_records{pipeline="orders"} 7"#,
+            r#"lakemill_offsets_lost_total{pipeline="orders"} 3"#,
             r#"lakemill_parked{pipeline="orders"} 1"#,
             r#"lakemill_circuit_open{pipeline="orders"} 1"#,
             r#"lakemill_guest_memory_bytes{pipeline="orders"} 64"#,

@@ -1,7 +1,8 @@
 //! Named instants, one after each durable step, at which a crash test ends the process as `kill -9` would. Without the feature `on`,
 //! which no release has, [`reach`] is nothing at all.
 //!
-//! `LAKEMILL_FAILPOINT=plan-durable:3` ends the process when it reaches that point for the third time.
+//! `LAKEMILL_FAILPOINT=plan-durable:3` ends the process when it reaches that point for the third time;
+//! `LAKEMILL_FAILPOINT=entry-durable:3:lost` lets every third step that ends there say that it failed.
 
 /// An instant in the life of a batch, or of the files that outlive it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,31 +93,69 @@ pub fn reach(point: Point) {
     on::reach(point);
 }
 
+/// As [`reach`], at the end of a step that answers: a crash test may ask for a step that is done and says that it failed.
+///
+/// # Errors
+/// If a crash test asks for it.
+#[inline(always)]
+#[cfg_attr(not(feature = "on"), expect(unused_variables, reason = "nothing is in the program without the feature"))]
+pub fn answer(point: Point) -> std::io::Result<()> {
+    #[cfg(feature = "on")]
+    on::answer(point)?;
+    Ok(())
+}
+
 #[cfg(feature = "on")]
 mod on {
+    use std::io;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::Point;
 
-    /// The point that is asked for, and how often it may still be passed.
-    static ASKED: OnceLock<Option<(Point, AtomicU32)>> = OnceLock::new();
+    /// What a test asks for.
+    struct Asked {
+        point: Point,
+        /// At which passage; at every so many if answers are to be lost.
+        count: u32,
+        lost: bool,
+        passed: AtomicU32,
+    }
+
+    static ASKED: OnceLock<Option<Asked>> = OnceLock::new();
+
+    /// What is asked for at this passage of `point`.
+    fn due(point: Point) -> Option<&'static Asked> {
+        let asked = ASKED.get_or_init(|| asked(&std::env::var("LAKEMILL_FAILPOINT").ok()?)).as_ref()?;
+        let passed = if asked.point == point { asked.passed.fetch_add(1, Ordering::Relaxed) + 1 } else { return None };
+        (if asked.lost { passed.is_multiple_of(asked.count) } else { passed == asked.count }).then_some(asked)
+    }
 
     pub(super) fn reach(point: Point) {
-        let asked = ASKED.get_or_init(|| asked(&std::env::var("LAKEMILL_FAILPOINT").ok()?));
-        let Some((wanted, passes)) = asked else { return };
-        if *wanted == point && passes.fetch_sub(1, Ordering::Relaxed) == 1 {
+        if due(point).is_some() {
             // No destructor runs, nothing is flushed.
             std::process::abort();
         }
     }
 
-    fn asked(text: &str) -> Option<(Point, AtomicU32)> {
-        let (name, count) = text.split_once(':').unwrap_or((text, "1"));
-        let point = Point::ALL.into_iter().find(|point| point.name() == name);
-        let count = count.parse().ok().filter(|count| *count > 0);
+    pub(super) fn answer(point: Point) -> io::Result<()> {
+        match due(point) {
+            None => Ok(()),
+            Some(Asked { lost: true, .. }) => Err(io::Error::other("the answer is lost: a crash test asked for it")),
+            Some(_) => std::process::abort(),
+        }
+    }
+
+    fn asked(text: &str) -> Option<Asked> {
+        let mut words = text.split(':');
+        let name = words.next();
+        let point = Point::ALL.into_iter().find(|point| Some(point.name()) == name);
+        let count = words.next().map_or(Some(1), |count| count.parse().ok().filter(|count| *count > 0));
+        let lost = words.next().map(|word| word == "lost");
         // A test that asks for what is not there must not pass.
-        let (Some(point), Some(count)) = (point, count) else { panic!("LAKEMILL_FAILPOINT={text}: no such point") };
-        Some((point, AtomicU32::new(count)))
+        let (Some(point), Some(count), None | Some(true), None) = (point, count, lost, words.next()) else {
+            panic!("LAKEMILL_FAILPOINT={text}: no such point")
+        };
+        Some(Asked { point, count, lost: lost.is_some(), passed: AtomicU32::new(0) })
     }
 }

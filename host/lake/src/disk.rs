@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use lakemill_failpoint::{Point, reach};
+use lakemill_failpoint::{Point, answer, reach};
 use lakemill_model::SinkError;
 
 /// A failed step, before anybody knows for which sink.
@@ -112,7 +112,7 @@ impl Disk {
         }
         removed.doing("remove", &hidden)?;
         self.sync_dir(dir)?;
-        reach(Point::EntryDurable);
+        answer(Point::EntryDurable).doing("publish", &path)?;
         Ok(Published::Created)
     }
 

@@ -74,6 +74,9 @@ pub(crate) trait Ledger {
     /// Whether the entry last seen is gone, so that one after it might be written into the past, where nobody reads it.
     fn lost_its_ground(&self) -> bool;
 
+    /// Waits until the disk has what was seen last: an entry that landed while its writer was told of an error may be in memory only.
+    fn settle(&self) -> Result<(), SinkError>;
+
     /// Writes the entry after the last one seen, or the first one, if nobody has. The view follows if it was created.
     fn append(&mut self, files: &[StagedFile], commit: &Commit) -> Result<Published, SinkError>;
 }
@@ -99,6 +102,11 @@ pub(crate) fn commit(
         match commit.decide(&shown(ledger), expected) {
             CommitDecision::Commit => {}
             CommitDecision::Skip => {
+                if let Some(error) = last_error
+                    && ledger.settle().is_err()
+                {
+                    return Err(error);
+                }
                 expected.advance(&commit.delta);
                 return Ok(CommitOutcome::AlreadyThere);
             }

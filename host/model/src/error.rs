@@ -67,6 +67,19 @@ pub enum SourceError {
         /// One past the last offset that is there.
         end: NextOffset,
     },
+    /// The topic is not the one that was read: that was deleted, and another one has its name.
+    #[error(
+        "{topic} was made anew: its id was {known} and is {found} now, so its offsets are not those that the tables hold; read it under \
+         another `pipeline` name, or, if it is a copy with the same offsets, delete the *.journal files in the state folder"
+    )]
+    MadeAnew {
+        /// The topic.
+        topic: String,
+        /// The id of the one that was read.
+        known: String,
+        /// The id of the one that is there.
+        found: String,
+    },
     /// The client refuses its configuration.
     #[error("kafka refuses the configuration: {0}")]
     Config(String),
@@ -86,7 +99,10 @@ impl SourceError {
         match self {
             SourceError::Unreachable { .. } | SourceError::NoSuchTopic { .. } => Disposition::HaltUnreachable,
             SourceError::Config(_) => Disposition::HaltInvalid,
-            SourceError::DataLoss { .. } | SourceError::WentBack { .. } | SourceError::Read { .. } => Disposition::Halt,
+            SourceError::DataLoss { .. }
+            | SourceError::WentBack { .. }
+            | SourceError::MadeAnew { .. }
+            | SourceError::Read { .. } => Disposition::Halt,
         }
     }
 }

@@ -28,5 +28,5 @@ pub use record::{RawBatch, RawRecord, RecordRef};
 pub use row::RowSource;
 pub use schema::{DataType, Field, RowSchema, TableSchema};
 pub use sink::{OutputRows, Payload, Sink, Stage, Staged, StagedFile};
-pub use source::{BatchLimits, Polled, Source, StartAt};
+pub use source::{BatchLimits, Polled, Source, StartAt, TopicIds, Vouch};
 pub use watermark::Watermarks;

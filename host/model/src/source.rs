@@ -1,5 +1,7 @@
 //! The source's side of the pipeline.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::{NextOffset, OffsetRange, PositionDelta, Positions, RawBatch, SourceError, TopicPartition};
@@ -41,6 +43,18 @@ pub enum Polled {
     CaughtUp,
 }
 
+/// What tells each topic from another one of the same name: the id that it got when it was made.
+pub type TopicIds = BTreeMap<Arc<str>, String>;
+
+/// Says, later, that records are of the topics that they are taken for.
+pub trait Vouch: Send {
+    /// The answer, after up to `most`; `None`: there is none yet.
+    fn answer(&mut self, most: Duration) -> Option<Result<(), SourceError>>;
+
+    /// The error of who cannot wait any longer.
+    fn unanswered(&self) -> SourceError;
+}
+
 /// Delivers records of the partitions that it is given, each partition in order.
 pub trait Source: Send {
     /// Appends records to `batch` until it is full by `limits`, `until` has come, or something else is to be said.
@@ -60,6 +74,21 @@ pub trait Source: Send {
     /// If the source cannot be asked.
     fn resolve(&mut self, partitions: &[TopicPartition], at: StartAt) -> Result<Positions, SourceError>;
 
+    /// The ids of these topics now. Topics that the source cannot tell from others of their name are left out.
+    ///
+    /// # Errors
+    /// If the source cannot be asked; [`SourceError::MadeAnew`] if one has changed since the last call.
+    fn identify(&mut self, _topics: &[Arc<str>]) -> Result<TopicIds, SourceError> {
+        Ok(TopicIds::new())
+    }
+
+    /// Asks whether the topics of a step are still those that [`Source::identify`] saw, and does not wait for the answer: whoever commits
+    /// does. A topic never gets its id back, so what was delivered before the question is of the topic that is there at the answer.
+    /// `None`: there is nothing to ask.
+    fn vouch(&mut self, _step: &PositionDelta) -> Option<Box<dyn Vouch>> {
+        None
+    }
+
     /// Starts to deliver assigned partitions from `positions` on (each is named).
     ///
     /// # Errors
@@ -73,11 +102,17 @@ pub trait Source: Send {
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), SourceError>;
 
     /// Reads the given range again, exactly: records of `start..end` of each partition are appended to `batch`, and
-    /// the partitions stand at the ends afterwards. For replays; partitions outside `ranges` are untouched.
+    /// the partitions stand at the ends afterwards. For replays; partitions outside `ranges` are untouched. False if something of it is
+    /// gone and losses are to be gone over: then nothing is appended, and what is left comes after [`Source::start`].
     ///
     /// # Errors
-    /// [`SourceError::DataLoss`] if something of it is gone.
-    fn reread(&mut self, ranges: &PositionDelta, batch: &mut RawBatch) -> Result<(), SourceError>;
+    /// [`SourceError::DataLoss`] if something of it is gone otherwise.
+    fn reread(&mut self, ranges: &PositionDelta, batch: &mut RawBatch) -> Result<bool, SourceError>;
+
+    /// How many offsets were gone before they were read, since the last call of this function.
+    fn take_lost(&mut self) -> u64 {
+        0
+    }
 
     /// Tells the source how far the sinks are: a progress report for people and tools, never the truth.
     fn report(&mut self, upto: &Positions);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
-use lakemill_model::{Epochs, Positions, RawBatch, SinkPositions, Staged};
+use lakemill_model::{Epochs, Positions, RawBatch, SinkPositions, Staged, Vouch};
 use lakemill_state::Plan;
 
 use crate::counts::{Counts, Seen, Spent};
@@ -44,6 +44,8 @@ pub(crate) struct Job {
     pub begun: bool,
     /// By sink: rows before these positions are there already.
     pub held: Arc<Vec<Positions>>,
+    /// Whoever says that the records are of the topics that they are taken for.
+    pub vouch: Option<Box<dyn Vouch>>,
     pub prepared: Sender<Result<Prepared, PipelineError>>,
 }
 

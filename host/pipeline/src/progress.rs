@@ -93,6 +93,8 @@ pub struct Summary {
     pub latency_ms: Latency,
     /// Records still to be read, as far as known.
     pub lag: Option<u64>,
+    /// Offsets that were gone before they were read, and were gone over.
+    pub offsets_lost: u64,
     /// Microseconds since 1970.
     pub watermark_us: Option<i64>,
     /// The most memory that the process has had, in bytes.
@@ -240,6 +242,12 @@ impl Progress {
         inner.summary.stages.poll_s += poll_us as f64 / 1e6;
         inner.summary.stages.plan_s += plan_us as f64 / 1e6;
         inner.summary.lag = lag;
+    }
+
+    pub(crate) fn lost(&self, offsets: u64) {
+        if offsets > 0 {
+            self.lock().summary.offsets_lost += offsets;
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {

@@ -1,6 +1,7 @@
 //! The reader: polls the source, closes batches, writes plans, and takes and gives back partitions. It alone touches the
 //! source and the journal.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use lakemill_model::{
     BatchLimits, CheckpointId, NextOffset, OffsetRange, Polled, PositionDelta, Positions, RawBatch, Source, StartAt,
-    TopicPartition, Watermarks,
+    TopicIds, TopicPartition, Watermarks,
 };
 use lakemill_state::{Journal, Owned, Plan};
 
@@ -73,7 +74,7 @@ pub(crate) struct Reader<'a> {
     /// Batches whose memory may be used again.
     pub emptied: Receiver<RawBatch>,
     pub control: &'a Control,
-    /// The committer is gone.
+    /// The run comes to its end: reader or committer is gone.
     pub ended: &'a AtomicBool,
     pub progress: &'a Progress,
     /// Workers add the event times that they see; a plan takes the watermark as it is by then.
@@ -94,7 +95,9 @@ struct Filling {
 impl Reader<'_> {
     /// Runs until the source is read up, a stop is asked for, or something fails; says which to the committer.
     pub fn run(mut self) {
-        let last = match self.read() {
+        let read = self.read();
+        self.ended.store(true, Ordering::Relaxed);
+        let last = match read {
             Ok(()) => Step::End,
             Err(Stop::Failed(error)) => Step::Failed(error),
             Err(Stop::Gone) => return,
@@ -121,6 +124,7 @@ impl Reader<'_> {
             let until = filling.since.map_or(until, |since| until.min(since + self.limits.latency_max));
             let polled = self.source.poll(&mut filling.raw, &self.limits, until)?;
             self.progress.read(micros(polled_at), 0, self.source.lag(), self.watermark());
+            self.progress.lost(self.source.take_lost());
             merge(&mut filling.delta, &self.source.take_ranges());
             if !filling.raw.is_empty() {
                 filling.since.get_or_insert(polled_at);
@@ -195,7 +199,8 @@ impl Reader<'_> {
         let plan = Arc::new(plan);
         let (prepared_in, prepared) = bounded(1);
         let begun = recover::begun(&plan, &self.held);
-        let job = Job { plan: plan.clone(), lineup, raw, begun, held: self.held.clone(), prepared: prepared_in };
+        let (held, vouch) = (self.held.clone(), self.source.vouch(&plan.delta));
+        let job = Job { plan: plan.clone(), lineup, raw, begun, held, vouch, prepared: prepared_in };
         // First the place in the order, then the work: the bound of `steps` bounds what is on its way.
         self.steps.send(Step::Batch { plan, prepared }).map_err(|_| Gone)?;
         self.jobs.send(job).map_err(|_| Gone)?;
@@ -234,7 +239,10 @@ impl Reader<'_> {
             }
             tracing::info!(checkpoint = %plan.checkpoint, ranges = %ranges(&plan.delta), "replay an unfinished batch");
             let mut raw = RawBatch::default();
-            self.source.reread(&plan.delta, &mut raw)?;
+            if !self.source.reread(&plan.delta, &mut raw)? {
+                self.journal().void(plan.checkpoint)?;
+                continue;
+            }
             positions.advance(&plan.delta);
             self.dispatch(plan, lineup.clone(), raw)?;
         }
@@ -262,6 +270,8 @@ impl Reader<'_> {
 
     /// Finds out where partitions go on and writes our name into every sink; returns where.
     fn claim(&mut self, partitions: &[TopicPartition]) -> Result<Positions, Stop> {
+        let topics: BTreeSet<Arc<str>> = partitions.iter().map(|tp| tp.topic.clone()).collect();
+        let ids = self.source.identify(&topics.into_iter().collect::<Vec<_>>())?;
         for _ in 0..CLAIMS_MAX {
             let (reply, answer) = bounded(1);
             self.steps.send(Step::Look { reply }).map_err(|_| Gone)?;
@@ -269,6 +279,9 @@ impl Reader<'_> {
             let (mut resume, contradiction) = {
                 let journal = self.journal();
                 let known = journal.remembered();
+                if let Some(made_anew) = recover::made_anew(partitions, &ids, &sinks, known) {
+                    return Err(made_anew.into());
+                }
                 (recover::resume(partitions, &sinks, known), recover::contradiction(partitions, &sinks, known))
             };
             if let Some(contradiction) = contradiction {
@@ -283,7 +296,7 @@ impl Reader<'_> {
             let digests = self.lineup.main.code.digests.clone();
             self.steps.send(Step::Claim { positions, epochs, digests, reply }).map_err(|_| Gone)?;
             if let Claimed::Yes(held) = answer.recv().map_err(|_| Gone)? {
-                self.own(&resume, &held)?;
+                self.own(&resume, &held, &ids)?;
                 self.held = Arc::new(held);
                 let positions = resume.positions.iter().map(|(tp, next)| format!("{tp} at {next}")).collect::<Vec<_>>();
                 tracing::info!(partitions = positions.len(), positions = positions.join(", "), "go on");
@@ -298,10 +311,11 @@ impl Reader<'_> {
     }
 
     /// Remembers how far the partitions are that are ours now.
-    fn own(&self, resume: &recover::Resume, held: &[Positions]) -> Result<(), Stop> {
+    fn own(&self, resume: &recover::Resume, held: &[Positions], ids: &TopicIds) -> Result<(), Stop> {
         let of = |(tp, done): (&TopicPartition, NextOffset)| {
             let held_max = held.iter().filter_map(|held| held.get(tp)).max().unwrap_or(done);
-            (tp.clone(), Owned { epoch: resume.epochs.get(tp).unwrap_or_default(), done, held_max })
+            let (epoch, topic_id) = (resume.epochs.get(tp).unwrap_or_default(), ids.get(&tp.topic).cloned());
+            (tp.clone(), Owned { epoch, done, held_max, topic_id })
         };
         self.journal().own(&resume.positions.iter().map(of).collect())?;
         Ok(())

@@ -1,6 +1,8 @@
 //! Where to go on: from what the sinks and the journal say to a decision. Pure.
 
-use lakemill_model::{CheckpointId, Epoch, Epochs, NextOffset, Positions, SinkPositions, TopicPartition};
+use lakemill_model::{
+    CheckpointId, Epoch, Epochs, NextOffset, Positions, SinkPositions, SourceError, TopicIds, TopicPartition,
+};
 use lakemill_state::{Plan, Remembered};
 
 /// Where partitions go on that were just taken.
@@ -110,6 +112,27 @@ pub(crate) fn contradiction(
     None
 }
 
+/// A topic that is not the one that the journal remembers, with both ids: the positions are those of another one. Not if nothing of it
+/// was ever read, and it was to be read from its beginning: then it does not matter.
+pub(crate) fn made_anew(
+    assigned: &[TopicPartition],
+    ids: &TopicIds,
+    sinks: &[SinkPositions],
+    journal: &Remembered,
+) -> Option<SourceError> {
+    for tp in assigned {
+        let Some(owned) = journal.owned.get(tp) else { continue };
+        let (Some(known), Some(found)) = (&owned.topic_id, ids.get(&tp.topic)) else { continue };
+        let of_sinks = sinks.iter().flat_map(|sink| [sink.held.get(tp), sink.done.get(tp)]);
+        let mut reached = of_sinks.chain([journal.start.get(tp), Some(owned.done)]).flatten();
+        if known != found && reached.any(|next| next > NextOffset(0)) {
+            let topic = tp.topic.to_string();
+            return Some(SourceError::MadeAnew { topic, known: known.clone(), found: found.clone() });
+        }
+    }
+    None
+}
+
 /// Whether some sink may have rows of a plan.
 pub(crate) fn begun(plan: &Plan, held: &[Positions]) -> bool {
     let has =
@@ -207,7 +230,8 @@ mod tests {
 
     #[test]
     fn tables_that_moved_without_anybody_are_noticed() {
-        let owned = |held_max| Owned { epoch: Epoch(3), done: NextOffset(40), held_max: NextOffset(held_max) };
+        let owned =
+            |held_max| Owned { epoch: Epoch(3), done: NextOffset(40), held_max: NextOffset(held_max), topic_id: None };
         let journal = |held_max| Remembered {
             owned: [(tp(0), owned(held_max))].into(),
             plans: vec![plan(5, &[(0, 40, 50)])],
@@ -225,5 +249,27 @@ mod tests {
         assert_eq!(says(41, 39, 4, 0), None, "somebody else was there");
         let half_taken = [sink(&[(0, 40)], &[(0, 40)], 4), sink(&[(0, 30)], &[(0, 20)], 3)];
         assert_eq!(contradiction(&[tp(0)], &half_taken, &journal(0)), None, "we died while we took it");
+    }
+
+    #[test]
+    fn another_topic_of_the_same_name_is_noticed_if_something_was_read() {
+        let says = |known: Option<&str>, found: &str, held: i64, done: i64, start: i64| {
+            let owned = Owned {
+                epoch: Epoch(3),
+                done: NextOffset(0),
+                held_max: NextOffset(0),
+                topic_id: known.map(str::to_owned),
+            };
+            let journal =
+                Remembered { start: at(&[(0, start)]), owned: [(tp(0), owned)].into(), ..Remembered::default() };
+            let ids: TopicIds = [("t".into(), found.to_owned())].into();
+            made_anew(&[tp(0), tp(1)], &ids, &[sink(&[(0, held)], &[(0, done)], 3)], &journal).is_some()
+        };
+        assert!(says(Some("x"), "y", 40, 40, 0));
+        assert!(says(Some("x"), "y", 40, 0, 0), "one sink has rows of it");
+        assert!(says(Some("x"), "y", 0, 0, 500), "its end was the start");
+        assert!(!says(Some("x"), "y", 0, 0, 0), "nothing was read");
+        assert!(!says(Some("x"), "x", 40, 40, 0));
+        assert!(!says(None, "y", 40, 40, 0), "a journal of before");
     }
 }

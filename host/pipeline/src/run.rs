@@ -91,7 +91,8 @@ impl Assembly {
             spawn(scope, "reader", move || reader.run());
             for _ in 0..self.workers {
                 let (workshop, jobs, emptied) = (&workshop, jobs.clone(), emptied_in.clone());
-                spawn(scope, "worker", move || workshop.work(&jobs, &emptied));
+                let ending = || ended.load(Ordering::Relaxed) || control.is_stopped();
+                spawn(scope, "worker", move || workshop.work(&jobs, &emptied, &ending));
             }
             drop(jobs);
             let result = committer.run(&steps);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow_select::concat::concat_batches;
 use crossbeam_channel::{Receiver, Sender};
@@ -11,7 +11,7 @@ use lakemill_decode::Decoded;
 use lakemill_failpoint::{Point, reach};
 use lakemill_model::{
     Answer, BatchClock, ChangeBatch, NextOffset, OutputRows, Positions, RawBatch, Stage, TopicPartition,
-    TransformError, Watermarks,
+    TransformError, Vouch, Watermarks,
 };
 use lakemill_state::{Cut, Death, Journal};
 
@@ -27,6 +27,11 @@ use crate::reader::ranges;
 use crate::rollout::Sample;
 use crate::tap::{self, Point as TapPoint, Taps};
 use crate::version::{BoundTransform, Version};
+
+/// How often a worker that waits for the source looks whether the run ends.
+const TICK: Duration = Duration::from_millis(100);
+/// How long it waits then.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What all workers of a pipeline share.
 pub(crate) struct Workshop {
@@ -78,10 +83,11 @@ struct Bench<'a> {
 
 impl Workshop {
     /// Prepares batches until there are no more. What they were read into goes back to be filled again: fresh memory costs
-    /// a page fault per 4 KiB.
-    pub fn work(&self, jobs: &Receiver<Job>, emptied: &Sender<RawBatch>) {
-        while let Ok(job) = jobs.recv() {
-            let prepared = self.prepare(&job);
+    /// a page fault per 4 KiB. `ending` says whether the run comes to its end.
+    pub fn work(&self, jobs: &Receiver<Job>, emptied: &Sender<RawBatch>, ending: &impl Fn() -> bool) {
+        while let Ok(mut job) = jobs.recv() {
+            let vouch = job.vouch.take();
+            let prepared = self.prepare(&job).and_then(|prepared| vouched(vouch, ending).map(|()| prepared));
             // A committer that is gone has its own reason.
             if job.prepared.send(prepared).is_err() {
                 return;
@@ -499,6 +505,21 @@ impl Seen {
         }
         self.rows_filtered += dropped.into_iter().filter(|dropped| *dropped).count() as u64;
         self.rows_dead += answer.rejections.len() as u64;
+    }
+}
+
+/// Waits until the source says that the records are of the topics that they are taken for; while the run ends, not for long: what is not
+/// committed is read again.
+fn vouched(vouch: Option<Box<dyn Vouch>>, ending: &impl Fn() -> bool) -> Result<(), PipelineError> {
+    let Some(mut vouch) = vouch else { return Ok(()) };
+    let mut since = None;
+    loop {
+        if let Some(answer) = vouch.answer(TICK) {
+            return Ok(answer?);
+        }
+        if ending() && since.get_or_insert_with(Instant::now).elapsed() > FAREWELL {
+            return Err(vouch.unanswered().into());
+        }
     }
 }
 

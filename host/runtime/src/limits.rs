@@ -9,7 +9,7 @@ pub struct Limits {
     /// All memories and tables of an instance together, in bytes. At most
     /// [`EngineOptions::memory_bytes_max`](crate::EngineOptions).
     pub memory_bytes_max: usize,
-    /// Time for a batch, and for `describe`, in milliseconds of the wall clock; exact to about 20 ms.
+    /// Time for a batch, and for `describe`, in milliseconds of the wall clock; exact to about 10 ms.
     pub batch_ms_max: u64,
     /// What one answer (or the description, or a log line) may copy into the host, in bytes.
     pub output_bytes_max: usize,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use wasmtime::EngineWeak;
 
 /// The time between two ticks. A deadline is exact to two of them.
-pub(crate) const TICK: Duration = Duration::from_millis(10);
+pub(crate) const TICK: Duration = Duration::from_millis(5);
 
 /// The thread; it ends when this is dropped.
 #[derive(Debug)]
@@ -23,6 +23,7 @@ impl Ticker {
     pub(crate) fn start(engine: EngineWeak) -> std::io::Result<Self> {
         let (stop, stopped) = channel();
         let run = move || {
+            hurry();
             // Late ticks are not made up for: whoever is late shares the machine with guests that are late, too.
             while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                 let Some(engine) = engine.upgrade() else { return };
@@ -31,6 +32,17 @@ impl Ticker {
         };
         let thread = std::thread::Builder::new().name("lakemill-epoch".into()).spawn(run)?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+/// On a machine that is busy with guests, this thread comes first, where the system allows that: it needs next to nothing.
+fn hurry() {
+    const NICE: libc::c_int = -10;
+    #[expect(unsafe_code, reason = "std has no call for it")]
+    // SAFETY: a plain system call without pointers; of 0, Linux takes the calling thread.
+    let done = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+    if done != 0 {
+        tracing::debug!("deadlines are watched at the usual priority: this user may not raise it");
     }
 }
 
@@ -57,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_deadline_is_never_early() {
-        assert_eq!([0, 1, 10, 11, 1000, u64::MAX].map(ticks), [1, 2, 2, 3, 101, 1 << 32]);
+        assert_eq!([0, 1, 10, 11, 1000, u64::MAX].map(ticks), [1, 2, 3, 4, 201, 1 << 32]);
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub struct Remembered {
 }
 
 /// How far a partition was while a process had it: what tables say under the same epoch must agree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owned {
     /// The epoch that it was taken under.
     pub epoch: Epoch,
@@ -70,6 +70,9 @@ pub struct Owned {
     pub done: NextOffset,
     /// No sink was further when it was taken.
     pub held_max: NextOffset,
+    /// What tells its topic from another one of the same name, if the source can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<String>,
 }
 
 /// The journal cannot be used.
@@ -228,7 +231,7 @@ impl Journal {
     /// If the file cannot be written.
     pub fn own(&mut self, owned: &BTreeMap<TopicPartition, Owned>) -> Result<(), JournalError> {
         self.append(&Record::Owned(listed(owned)), Durable::No)?;
-        self.remembered.owned.extend(owned.iter().map(|(tp, owned)| (tp.clone(), *owned)));
+        self.remembered.owned.extend(owned.iter().map(|(tp, owned)| (tp.clone(), owned.clone())));
         Ok(())
     }
 
@@ -345,9 +348,9 @@ impl Remembered {
             self.start.set(tp.clone(), self.start.get(tp).map_or(next, |ours| ours.min(next)));
         }
         for (tp, theirs) in other.owned {
-            let ours = self.owned.entry(tp).or_insert(theirs);
-            if theirs.epoch > ours.epoch {
-                *ours = theirs;
+            match self.owned.get(&tp) {
+                Some(ours) if ours.epoch >= theirs.epoch => {}
+                _ => drop(self.owned.insert(tp, theirs)),
             }
         }
         self.last = self.last.max(other.last);
@@ -461,7 +464,7 @@ fn rewrite(path: &Path, pipeline: &str, remembered: &Remembered) -> Result<File,
 }
 
 fn listed(owned: &BTreeMap<TopicPartition, Owned>) -> Vec<(String, i32, Owned)> {
-    owned.iter().map(|(tp, owned)| (tp.topic.to_string(), tp.partition, *owned)).collect()
+    owned.iter().map(|(tp, owned)| (tp.topic.to_string(), tp.partition, owned.clone())).collect()
 }
 
 fn to_json(record: &Record) -> String {

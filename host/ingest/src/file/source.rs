@@ -168,13 +168,13 @@ impl Source for FileSource {
         Ok(())
     }
 
-    fn reread(&mut self, ranges: &PositionDelta, batch: &mut RawBatch) -> Result<(), SourceError> {
+    fn reread(&mut self, ranges: &PositionDelta, batch: &mut RawBatch) -> Result<bool, SourceError> {
         for (tp, range) in ranges.iter() {
             let mut lines = self.lines(tp)?;
             lines.skip_to(range.start.0)?;
             while lines.number() < range.end.0 {
                 let number = lines.number();
-                let Some(line) = lines.peek()? else { return lines.skip_to(range.end.0) };
+                let Some(line) = lines.peek()? else { return lines.skip_to(range.end.0).map(|()| true) };
                 if let Some(record) = record(self.format, tp, number, line) {
                     if !fits(batch, &NO_LIMITS, len(&record)) {
                         let reason = "the ranges of one batch hold more than a batch can".to_owned();
@@ -188,7 +188,7 @@ impl Source for FileSource {
             self.progress.start(tp.clone(), Stand { from: next, next, end: i64::MAX });
             self.open.insert(tp.clone(), lines);
         }
-        Ok(())
+        Ok(true)
     }
 
     fn report(&mut self, _: &Positions) {}

@@ -71,12 +71,13 @@ impl Edges {
     }
 }
 
-/// Logs a loss that is gone over.
-pub(super) fn log_loss(tp: &TopicPartition, wanted: i64, edges: Edges, entry: Entry) {
+/// Logs a loss that is gone over; how many offsets it has.
+pub(super) fn log_loss(tp: &TopicPartition, wanted: i64, edges: Edges, entry: Entry) -> u64 {
     match entry {
-        Entry::There => {}
+        Entry::There => 0,
         Entry::Skip { missing } => {
             tracing::warn!(%tp, missing, wanted, first = edges.first, "records are gone before they were read: going on with what is left");
+            missing.unsigned_abs()
         }
     }
 }

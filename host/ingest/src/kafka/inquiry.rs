@@ -1,23 +1,27 @@
 //! Questions to the cluster: which partitions there are, where they begin and end, what was written when.
 //! Each is answered in bounded time, or it is an error that says what to check. Never reads a record.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lakemill_model::{NextOffset, Positions, SourceError, TopicPartition};
+use lakemill_model::{NextOffset, Positions, SourceError, TopicIds, TopicPartition};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::metadata::Metadata;
+use rdkafka::metadata::{Metadata, MetadataTopic};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::KafkaOptions;
+use super::connection::Witness;
 use super::context::Context;
 use super::edges::Edges;
+use super::native::IdsQuestion;
 use super::verdict::{Verdict, advice, verdict};
 
 /// A question is asked again after this time: the client doesn't say by itself why nobody answers.
-const TRY: Duration = Duration::from_secs(1);
+pub(super) const TRY: Duration = Duration::from_secs(1);
 /// And no sooner than after this one.
-const PAUSE: Duration = Duration::from_millis(50);
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
 /// Someone to ask.
 #[derive(Clone, Copy)]
@@ -44,6 +48,36 @@ impl Inquiry<'_> {
         all.sort();
         all.dedup();
         Ok(all)
+    }
+
+    /// The ids of topics; those that have none are left out.
+    ///
+    /// # Errors
+    /// As [`Self::partitions`].
+    pub fn ids<'a>(
+        self,
+        witness: &Arc<Witness>,
+        topics: impl Iterator<Item = &'a Arc<str>>,
+    ) -> Result<TopicIds, SourceError> {
+        let topics: BTreeSet<&Arc<str>> = topics.collect();
+        let mut ids = TopicIds::new();
+        // One by one, so that an error has a topic.
+        for topic in topics {
+            let id = self.ask(topic, |timeout| {
+                let broker = leader(witness, topic, timeout)?;
+                let question = IdsQuestion::ask(Arc::clone(witness), broker, std::iter::once(&**topic), timeout);
+                let answer = question
+                    .answer(timeout + PAUSE)
+                    .unwrap_or_else(|| Err((RDKafkaErrorCode::OperationTimedOut, String::new())));
+                let found = answer.map_err(|(code, _)| KafkaError::MetadataFetch(code))?;
+                let id = found.into_iter().find(|(name, _)| **name == **topic).map(|(_, id)| id);
+                id.unwrap_or(Err(RDKafkaErrorCode::UnknownTopicOrPartition)).map_err(KafkaError::MetadataFetch)
+            })?;
+            if !id.is_empty() {
+                ids.insert(Arc::clone(topic), id);
+            }
+        }
+        Ok(ids)
     }
 
     /// Where partitions begin and end, in their order.
@@ -172,13 +206,21 @@ pub(super) fn serve_events(consumer: &BaseConsumer<Context>, wait: Duration) -> 
     last
 }
 
-fn partition_count(metadata: &Metadata, topic: &str) -> KafkaResult<i32> {
+/// A broker that leads a partition of a topic, now.
+pub(super) fn leader(witness: &Witness, topic: &str, timeout: Duration) -> KafkaResult<i32> {
+    let metadata = witness.fetch_metadata(Some(topic), timeout)?;
+    let mut leaders = described(&metadata, topic)?.partitions().iter().map(|partition| partition.leader());
+    leaders.find(|leader| *leader >= 0).ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable))
+}
+
+fn described<'a>(metadata: &'a Metadata, topic: &str) -> KafkaResult<&'a MetadataTopic> {
     let found = metadata.topics().iter().find(|found| found.name() == topic);
     let found = found.ok_or(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition))?;
-    if let Some(error) = found.error() {
-        return Err(KafkaError::MetadataFetch(error.into()));
-    }
-    match i32::try_from(found.partitions().len()) {
+    found.error().map_or(Ok(found), |error| Err(KafkaError::MetadataFetch(error.into())))
+}
+
+fn partition_count(metadata: &Metadata, topic: &str) -> KafkaResult<i32> {
+    match i32::try_from(described(metadata, topic)?.partitions().len()) {
         // A topic that was made a moment ago.
         Ok(0) | Err(_) => Err(KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable)),
         Ok(count) => Ok(count),

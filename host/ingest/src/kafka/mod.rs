@@ -3,6 +3,7 @@
 mod connection;
 mod context;
 mod edges;
+mod identity;
 mod inquiry;
 mod native;
 mod options;

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lakemill_model::{PositionDelta, RawBatch, SourceError, TopicPartition};
+use lakemill_model::{NextOffset, PositionDelta, RawBatch, SourceError, TopicPartition};
 use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Appends the records of `ranges` to `batch`.
 ///
 /// # Errors
-/// [`SourceError::DataLoss`] if a range is not there any more; what [`super::KafkaSource::open`] fails with.
+/// [`SourceError::DataLoss`] if a range is not there any more, [`SourceError::WentBack`] if it is not there yet; what [`super::KafkaSource::open`] fails with.
 pub(super) fn read(options: &KafkaOptions, ranges: &PositionDelta, batch: &mut RawBatch) -> Result<(), SourceError> {
     let wanted: Vec<_> = ranges.iter().filter(|(_, range)| range.start < range.end).collect();
     if wanted.is_empty() {
@@ -39,7 +39,15 @@ pub(super) fn read(options: &KafkaOptions, ranges: &PositionDelta, batch: &mut R
     let mut list = TopicPartitionList::with_capacity(wanted.len());
     for ((tp, range), edges) in wanted.iter().zip(ask.edges(&partitions)?) {
         let (start, end) = (range.start.0, range.end.0);
-        if start < edges.first || end > edges.end {
+        if end > edges.end {
+            // What is there now at these offsets, or will be, is something else.
+            return Err(SourceError::WentBack {
+                partition: (*tp).clone(),
+                wanted: range.end,
+                end: NextOffset(edges.end),
+            });
+        }
+        if start < edges.first {
             return Err(edges.loss(tp, start));
         }
         progress.start((*tp).clone(), Stand { from: start, next: start, end });

@@ -4,22 +4,25 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lakemill_model::{
-    BatchLimits, NextOffset, Polled, PositionDelta, Positions, RawBatch, Source, SourceError, StartAt, TopicPartition,
+    BatchLimits, NextOffset, Polled, PositionDelta, Positions, RawBatch, Source, SourceError, StartAt, TopicIds,
+    TopicPartition, Vouch,
 };
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::KafkaOptions;
-use super::connection::Connection;
+use super::connection::{Connection, Witness};
 use super::context::Signal;
 use super::edges::{Entry, log_loss};
-use super::inquiry::Inquiry;
+use super::identity::{Asked, Voucher, compare};
+use super::inquiry::{Inquiry, TRY, leader};
 use super::native::{Fetched, RecordQueue};
 use super::verdict::{Verdict, verdict};
+use super::{KafkaOptions, OnDataLoss};
 use crate::batching::{Carry, Filling, fits, full, len, wait};
 use crate::progress::{Progress, Stand};
 
@@ -42,6 +45,12 @@ pub struct KafkaSource {
     filling: Filling,
     pub(super) carry: Option<Carry>,
     pub(super) trouble: Option<Trouble>,
+    /// The topics as they were when they were first asked about.
+    pub(super) ids: TopicIds,
+    /// Whom to ask about them, from then on.
+    pub(super) informants: Option<Asked>,
+    /// Offsets that were gone, and were not told yet.
+    pub(super) lost: u64,
     /// Without a group: partitions that are known, and those of them that were not said yet.
     pub(super) known: BTreeSet<TopicPartition>,
     pub(super) unsaid: Vec<TopicPartition>,
@@ -77,6 +86,9 @@ impl KafkaSource {
             filling: Filling::default(),
             carry: None,
             trouble: None,
+            ids: TopicIds::new(),
+            informants: None,
+            lost: 0,
             known: known.into_iter().collect(),
             unsaid,
             asked: None,
@@ -202,6 +214,28 @@ impl Source for KafkaSource {
         partitions.iter().zip(edges).map(position).collect()
     }
 
+    fn identify(&mut self, topics: &[Arc<str>]) -> Result<TopicIds, SourceError> {
+        let Asked { witness, broker } = match self.informants.take() {
+            Some(asked) => asked,
+            None => Asked { witness: Witness::open(&self.options)?, broker: Arc::default() },
+        };
+        let found = self.ask().ids(&witness, topics.iter())?;
+        compare(&self.ids, &found)?;
+        self.ids.extend(found.clone());
+        if let Some(Ok(leader)) = found.keys().next().map(|topic| leader(&witness, topic, TRY)) {
+            broker.store(leader, Ordering::Relaxed);
+        }
+        self.informants = Some(Asked { witness, broker });
+        Ok(found)
+    }
+
+    fn vouch(&mut self, step: &PositionDelta) -> Option<Box<dyn Vouch>> {
+        let id = |(tp, _): (&TopicPartition, _)| Some((tp.topic.clone(), self.ids.get(&tp.topic)?.clone()));
+        let known: TopicIds = step.iter().filter_map(id).collect();
+        let asked = self.informants.as_ref().filter(|_| !known.is_empty())?;
+        Some(Box::new(Voucher::new(&self.consumer, &self.options, known, asked)))
+    }
+
     fn start(&mut self, positions: &Positions) -> Result<(), SourceError> {
         let partitions: Vec<_> = positions.iter().map(|(tp, _)| tp.clone()).collect();
         if let Some(Signal::Assigned(ours)) = &self.asked
@@ -213,7 +247,7 @@ impl Source for KafkaSource {
         let mut stands = Vec::with_capacity(partitions.len());
         for ((tp, NextOffset(wanted)), edges) in positions.iter().zip(self.ask().edges(&partitions)?) {
             let entry = edges.entry(tp, wanted, self.options.on_data_loss)?;
-            log_loss(tp, wanted, edges, entry);
+            self.lost += log_loss(tp, wanted, edges, entry);
             let (from, next) = match entry {
                 Entry::There => (wanted, wanted),
                 // What is gone is part of the first step: the tables' positions have no hole.
@@ -240,8 +274,15 @@ impl Source for KafkaSource {
         self.place()
     }
 
-    fn reread(&mut self, ranges: &PositionDelta, batch: &mut RawBatch) -> Result<(), SourceError> {
-        super::replay::read(&self.options, ranges, batch)?;
+    fn reread(&mut self, ranges: &PositionDelta, batch: &mut RawBatch) -> Result<bool, SourceError> {
+        match super::replay::read(&self.options, ranges, batch) {
+            Err(error @ SourceError::DataLoss { .. }) if self.options.on_data_loss == OnDataLoss::Continue => {
+                tracing::warn!(%error, "an unfinished batch is gone: going on with what is left of it");
+                batch.clear();
+                return Ok(false);
+            }
+            read => read?,
+        }
         for (tp, range) in ranges.iter() {
             let end = range.end.0;
             let stand = match self.progress.find(&tp.topic, tp.partition) {
@@ -250,7 +291,14 @@ impl Source for KafkaSource {
             };
             self.progress.start(tp.clone(), stand);
         }
-        if self.reading { self.place() } else { Ok(()) }
+        if self.reading {
+            self.place()?;
+        }
+        Ok(true)
+    }
+
+    fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
     }
 
     fn report(&mut self, upto: &Positions) {

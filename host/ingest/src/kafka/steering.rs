@@ -9,6 +9,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::context::Signal;
 use super::edges::{Entry, log_loss};
+use super::identity::{Asked, compare};
 use super::inquiry::{Inquiry, serve_events};
 use super::source::Trouble;
 use super::verdict::{Verdict, verdict};
@@ -123,6 +124,12 @@ impl KafkaSource {
         Ok(())
     }
 
+    /// Looks whether the topics are the ones that were read.
+    fn recognize(&self) -> Result<(), SourceError> {
+        let Some(Asked { witness, .. }) = &self.informants else { return Ok(()) };
+        compare(&self.ids, &self.ask().ids(witness, self.ids.keys())?)
+    }
+
     /// Ends the trouble, or the source.
     fn settle(&mut self, trouble: Trouble) -> Result<(), SourceError> {
         let (partition, code, reason) = match trouble {
@@ -135,14 +142,16 @@ impl KafkaSource {
         if verdict(code) == Verdict::TopicGone {
             // Brokers that restart may say so of a topic that is there.
             self.ask().partitions()?;
+            self.recognize()?;
             return self.place();
         }
         if let (Verdict::OffsetGone, Some(tp)) = (verdict(code), &partition) {
             let Some(at) = self.progress.find(&tp.topic, tp.partition) else { return Ok(()) };
             let wanted = self.progress.at(at).next;
+            self.recognize()?;
             let edges = self.ask().edges(std::slice::from_ref(tp))?[0];
             let entry = edges.entry(tp, wanted, self.options.on_data_loss)?;
-            log_loss(tp, wanted, edges, entry);
+            self.lost += log_loss(tp, wanted, edges, entry);
             match entry {
                 Entry::There => {}
                 Entry::Skip { .. } => self.progress.reach(at, edges.first),

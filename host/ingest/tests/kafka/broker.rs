@@ -225,15 +225,29 @@ fn a_topic_made_anew_stops_it_whatever_the_policy() {
     let Some(lane) = Lane::open("anew", 1, &[]) else { return };
     let t = tp(&lane.topic, 0);
     write(&producer(&lane.brokers), &lane.topic, 0, 0, 100);
-    let first = read(&lane.brokers, &[&lane.topic]);
+    let brief = KafkaOptions { connect_timeout: Duration::from_secs(2), ..options(&lane.brokers, &[&lane.topic]) };
+    let mut first = Reader::open(brief, StartAt::Earliest).expect("topics");
+    first.run_to_end().expect("readable");
+    let topic: std::sync::Arc<str> = lane.topic.as_str().into();
+    first.source.identify(std::slice::from_ref(&topic)).expect("there");
+    let step: PositionDelta = [(t.clone(), range(90, 100))].into_iter().collect();
+    let mut vouch = || first.source.vouch(&step).expect("a known topic").answer(Duration::from_secs(30));
+    assert!(matches!(vouch(), Some(Ok(()))));
     lane.topics.delete(&lane.topic).expect("deleted");
     let gone = until(|| match KafkaSource::open(options(&lane.brokers, &[&lane.topic])) {
         Err(error @ SourceError::NoSuchTopic { .. }) => Some(error),
         _ => None,
     });
     assert!(gone.to_string().starts_with(&lane.topic), "{gone}");
+    // Who is not there may be there in a moment, with brokers that start again.
+    let answer = vouch();
+    assert!(matches!(&answer, Some(Err(SourceError::NoSuchTopic { topic, .. })) if *topic == lane.topic), "{answer:?}");
     until(|| lane.topics.create(&lane.topic, 1, &[]).ok());
     write(&producer(&lane.brokers), &lane.topic, 0, 0, 5);
+    let answer = vouch();
+    assert!(matches!(&answer, Some(Err(SourceError::MadeAnew { topic, .. })) if *topic == lane.topic), "{answer:?}");
+    let answer = first.source.identify(&[topic]);
+    assert!(matches!(&answer, Err(SourceError::MadeAnew { .. })), "{answer:?}");
     for policy in [OnDataLoss::Fail, OnDataLoss::Continue] {
         let options = KafkaOptions { on_data_loss: policy, ..options(&lane.brokers, &[&lane.topic]) };
         let mut again = Reader::open(options, StartAt::Earliest).expect("topics");

@@ -181,7 +181,8 @@ fn reads_ranges_again_and_stands_at_their_ends() {
     assert_eq!((reader.values("t", 0), reader.values("t", 1)), (numbers(30, 70), numbers(0, 0)));
     let beyond: PositionDelta = [(two, range(90, 101))].into_iter().collect();
     let lost = reader.source.reread(&beyond, &mut RawBatch::default());
-    assert!(matches!(lost, Err(SourceError::DataLoss { wanted: NextOffset(90), .. })), "{lost:?}");
+    let expected = (NextOffset(101), NextOffset(100));
+    assert!(matches!(&lost, Err(SourceError::WentBack { wanted, end, .. }) if (*wanted, *end) == expected), "{lost:?}");
 }
 
 #[test]
@@ -222,6 +223,27 @@ fn an_outage_is_waited_out() {
     write(&producer, "t", 0, 100, 100);
     reader.run(|reader, _| reader.count() == 200).expect("readable");
     assert_eq!(reader.values("t", 0), numbers(0, 200));
+}
+
+#[test]
+fn whoever_asks_hears_that_a_topic_is_the_same_as_soon_as_somebody_can_tell() {
+    let broker = broker(&[("t", 2), ("u", 1)]);
+    let mut source = KafkaSource::open(options(broker.servers(), &["t", "u"])).expect("topics");
+    let step: PositionDelta = [(tp("t", 0), range(0, 10)), (tp("u", 0), range(0, 1))].into_iter().collect();
+    assert!(source.vouch(&step).is_none(), "nobody has asked which topics these are");
+    let ids = source.identify(&["t".into(), "u".into()]).expect("there");
+    assert!(ids.len() == 2 && ids["t"] != ids["u"] && ids["t"].len() == 22, "{ids:?}");
+    assert_eq!(source.identify(&["t".into()]).expect("there"), [("t".into(), ids["t"].clone())].into());
+    let long = Duration::from_secs(30);
+    let mut vouch = source.vouch(&step).expect("known topics");
+    assert!(matches!(vouch.answer(long), Some(Ok(()))));
+
+    broker.set_down(true).expect("down");
+    let mut vouch = source.vouch(&step).expect("known topics");
+    assert!(vouch.answer(Duration::from_millis(1_500)).is_none(), "an outage is no answer");
+    assert!(matches!(vouch.unanswered(), SourceError::Unreachable { reason, .. } if reason.contains("t, u")));
+    broker.set_down(false).expect("up");
+    assert!(matches!(vouch.answer(long), Some(Ok(()))));
 }
 
 /// Writes until the broker forgets the first records.

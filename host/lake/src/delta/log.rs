@@ -65,6 +65,11 @@ impl Log {
         self.disk.publish(&self.dir, &format!("{version:020}.json"), bytes)
     }
 
+    /// Makes the entries that are there durable.
+    pub(crate) fn settle(&self) -> Result<(), DiskError> {
+        self.disk.sync_dir(&self.dir)
+    }
+
     /// Puts a finished and checked file in place.
     pub(crate) fn adopt(&self, hidden: &Path, name: &str) -> Result<(), DiskError> {
         self.disk.adopt(hidden, &self.dir.join(name))

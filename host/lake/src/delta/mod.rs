@@ -228,6 +228,10 @@ impl Ledger for Table {
         self.view.as_ref().is_some_and(|view| !self.log.stands_on(view.version))
     }
 
+    fn settle(&self) -> Result<(), SinkError> {
+        self.log.settle().map_err(|error| self.error(error.into()))
+    }
+
     fn append(&mut self, files: &[StagedFile], commit: &Commit) -> Result<Published, SinkError> {
         self.write_entry(files, Some(commit)).map_err(|error| self.error(error))
     }

@@ -22,14 +22,16 @@ struct Memory {
     view: Option<View>,
     fates: Vec<Fate>,
     blind: bool,
+    /// The disk does not take what is in memory.
+    volatile: bool,
 }
 
 impl Memory {
     fn new(fates: &[Fate]) -> Self {
         let mut fates = fates.to_vec();
         fates.reverse();
-        let mut memory =
-            Self { ids: AppIds::new("t", "p", "s"), entries: vec![BTreeMap::new()], view: None, fates, blind: false };
+        let (ids, entries) = (AppIds::new("t", "p", "s"), vec![BTreeMap::new()]);
+        let mut memory = Self { ids, entries, view: None, fates, blind: false, volatile: false };
         memory.look(true).expect("not blind");
         memory
     }
@@ -59,6 +61,10 @@ impl Ledger for Memory {
 
     fn lost_its_ground(&self) -> bool {
         self.view.as_ref().is_some_and(|view| view.version >= self.entries.len() as u64)
+    }
+
+    fn settle(&self) -> Result<(), SinkError> {
+        if self.volatile { Err(trouble("sync")) } else { Ok(()) }
     }
 
     fn append(&mut self, _: &[StagedFile], commit: &Commit) -> Result<Published, SinkError> {
@@ -116,6 +122,16 @@ fn a_lost_reply_is_found_and_not_written_again() {
     assert_eq!(memory.entries.len(), 2);
     // Also if it was the second attempt.
     let mut memory = Memory::new(&[Fate::Fails, Fate::LandsAndFails]);
+    assert_eq!(run(&mut memory).expect("found"), CommitOutcome::AlreadyThere);
+    assert_eq!(memory.entries.len(), 2);
+}
+
+#[test]
+fn what_was_found_is_no_commit_before_the_disk_has_it() {
+    let mut memory = Memory::new(&[Fate::LandsAndFails]);
+    memory.volatile = true;
+    assert!(matches!(run(&mut memory), Err(SinkError::Storage { action: "reply", .. })));
+    memory.volatile = false;
     assert_eq!(run(&mut memory).expect("found"), CommitOutcome::AlreadyThere);
     assert_eq!(memory.entries.len(), 2);
 }

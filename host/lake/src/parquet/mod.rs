@@ -218,6 +218,10 @@ impl Ledger for Table {
         self.last.as_ref().is_some_and(|last| !self.dir.join(entry_name(last.view.version)).exists())
     }
 
+    fn settle(&self) -> Result<(), SinkError> {
+        self.target.disk.sync_dir(&self.dir).map_err(|error| error.into_sink_error(&self.target.sink))
+    }
+
     fn append(&mut self, files: &[StagedFile], commit: &Commit) -> Result<Published, SinkError> {
         self.write_entry(files, Some(commit))
     }

@@ -4,5 +4,6 @@ mod common;
 mod delta_commits;
 mod delta_readers;
 mod delta_refusals;
+mod lost_replies;
 mod parquet_table;
 mod storage;

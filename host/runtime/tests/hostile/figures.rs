@@ -32,8 +32,8 @@ fn status(name: &str) -> usize {
 pub fn milliseconds(mut times: Vec<Duration>) -> serde_json::Value {
     times.sort_unstable();
     let at = |share: f64| {
-        let last = times.len().saturating_sub(1);
-        let time = times.get(((times.len() as f64 * share) as usize).min(last)).copied().unwrap_or_default();
+        let rank = (times.len() as f64 * share).ceil() as usize;
+        let time = times.get(rank.saturating_sub(1)).copied().unwrap_or_default();
         (time.as_secs_f64() * 1e5).round() / 1e2
     };
     serde_json::json!({ "p50": at(0.5), "p99": at(0.99), "max": at(1.0) })

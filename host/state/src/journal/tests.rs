@@ -174,9 +174,24 @@ fn a_plan_that_is_made_anew_and_its_cuts_are_remembered() {
 }
 
 #[test]
+fn a_journal_of_before_topics_had_ids_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = frame(r#"{"format":{"version":1,"pipeline":"p"}}"#)
+        + &frame(r#"{"owned":[["shop.orders",0,{"epoch":3,"done":40,"held_max":7}]]}"#);
+    let remembered = read(&folder.path().join("0.journal"), "p", text.as_bytes()).expect("readable");
+    let owned = Owned { epoch: Epoch(3), done: NextOffset(40), held_max: NextOffset(7), topic_id: None };
+    assert_eq!(remembered.owned, [(TopicPartition::new("shop.orders", 0), owned)].into());
+}
+
+#[test]
 fn how_far_partitions_are_is_remembered_under_the_latest_epoch() {
     let tp = TopicPartition::new("shop.orders", 0);
-    let owned = |epoch, done| Owned { epoch: Epoch(epoch), done: NextOffset(done), held_max: NextOffset(7) };
+    let owned = |epoch, done| Owned {
+        epoch: Epoch(epoch),
+        done: NextOffset(done),
+        held_max: NextOffset(7),
+        topic_id: Some(format!("id {epoch}")),
+    };
     let folder = tempfile::tempdir().expect("a folder");
     let mut first = Journal::open(folder.path(), "p").expect("opens");
     let mut second = Journal::open(folder.path(), "p").expect("opens");
