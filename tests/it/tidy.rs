@@ -37,6 +37,29 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         .collect()
 }
 
+/// Every package that is not ours, with its features, as `cargo tree` has them under these kinds of dependencies.
+fn features(kinds: &str) -> BTreeSet<String> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["tree", "--offline", "--workspace", "--prefix", "none", "--format", "{p} {f}", "--edges", kinds])
+        .current_dir(places::root())
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines = text.lines().map(|line| line.trim_end_matches(" (*)").trim_end().to_owned());
+    lines.filter(|line| !line.is_empty() && !line.contains("lakemill")).collect()
+}
+
+/// A feature that only tests ask for would make Cargo build a dependency, and all that stands on it, twice.
+#[test]
+fn dependencies_are_built_once() {
+    let of_tests = features("normal,build,dev");
+    let twice: Vec<String> =
+        features("normal,build").into_iter().filter(|package| !of_tests.contains(package)).collect();
+    assert!(twice.is_empty(), "with fewer features than the tests ask for: {twice:#?}");
+}
+
 /// The rooms by layer, as ARCHITECTURE.md says: `model <- {ingest, decode} <- pipeline`.
 fn layers() -> Vec<Vec<String>> {
     let text = architecture();
