@@ -157,10 +157,7 @@ impl Ring {
     /// # Errors
     /// If it cannot be read.
     pub fn newest(&self) -> Result<usize> {
-        let log = self.table().join("_delta_log");
-        let Ok(entries) = std::fs::read_dir(log) else { return Ok(0) };
-        let is_commit = |name: &str| name.ends_with(".json") && !name.starts_with('.');
-        Ok(entries.flatten().filter(|entry| is_commit(&entry.file_name().to_string_lossy())).count())
+        Ok(log::files(&self.table())?.len())
     }
 
     /// Waits for a commit with rows: one beyond those that take possession. False if the process ended before.
@@ -355,14 +352,9 @@ impl Ring {
     /// # Errors
     /// If the log cannot be read.
     pub fn done(&self) -> Result<BTreeMap<i32, i64>> {
-        let dir = self.table().join("_delta_log");
-        let Ok(entries) = std::fs::read_dir(dir) else { return Ok(BTreeMap::new()) };
-        let mut names: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-        names.retain(|path| log::version(path).is_some());
-        names.sort_unstable();
         let mut done = BTreeMap::new();
-        for name in names.into_iter().rev() {
-            for (id, at) in log::commit(&name)?.transactions().iter().filter(|(id, _)| id.contains("/done/")) {
+        for file in log::files(&self.table())?.iter().rev() {
+            for (id, at) in log::commit(file)?.transactions().iter().filter(|(id, _)| id.contains("/done/")) {
                 let partition = id.rsplit('/').next().and_then(|partition| partition.parse().ok());
                 done.entry(partition.with_context(|| format!("the application id {id}"))?).or_insert(*at);
             }

@@ -2,7 +2,7 @@
 //! library believes does not count.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -21,20 +21,23 @@ pub struct Commit {
 /// # Errors
 /// If a file cannot be read or is no JSON.
 pub fn commits(table: &Path) -> Result<Vec<Commit>> {
+    files(table)?.iter().map(|path| commit(path)).collect()
+}
+
+/// The files of the log that hold a commit, oldest first; none if there is no table.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn files(table: &Path) -> Result<Vec<PathBuf>> {
     let Ok(folder) = std::fs::read_dir(table.join("_delta_log")) else { return Ok(Vec::new()) };
-    let mut commits = Vec::new();
-    for entry in folder {
-        let path = entry?.path();
-        if version(&path).is_some() {
-            commits.push(commit(&path)?);
-        }
-    }
-    commits.sort_by_key(|commit| commit.version);
-    Ok(commits)
+    let mut files = folder.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    files.retain(|path| version(path).is_some());
+    files.sort_unstable_by_key(|path| version(path));
+    Ok(files)
 }
 
 /// The version whose commit a file of the log holds, if it holds one.
-pub fn version(path: &Path) -> Option<u64> {
+fn version(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_suffix(".json")?.parse().ok()
 }
 

@@ -37,12 +37,8 @@ pub fn run(broker: &Broker, seed: u64, count: u32, rate: u64) -> Result<Outcome>
 
 /// The digests of the newest commit.
 fn newest_code(table: &std::path::Path) -> Result<Value> {
-    let dir = table.join("_delta_log");
-    let names = std::fs::read_dir(&dir)?.flatten().map(|entry| entry.file_name());
-    let newest = names.filter(|name| name.to_string_lossy().ends_with(".json")).max().context("a commit")?;
-    let text = std::fs::read_to_string(dir.join(newest))?;
-    let info: Value = serde_json::from_str(text.lines().next().context("a line")?)?;
-    Ok(info["commitInfo"]["lakemill.digests"].clone())
+    let newest = log::commit(log::files(table)?.last().context("a commit")?)?;
+    Ok(newest.info().context("a commit without commitInfo")?["lakemill.digests"].clone())
 }
 
 /// What two commits are apart beyond the median: where the code changed between them, and where it did not.

@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use lakemill_model::{Transform, TransformError};
-use lakemill_runtime::{Engine, EngineOptions, LoadOptions, TransformComponent};
+use lakemill_model::Transform;
+use lakemill_runtime::{Engine, EngineOptions, TransformComponent};
 
 use crate::batches::{CLOCK, small};
 use crate::guests::{options, probe};
@@ -20,15 +20,6 @@ pub fn engine() -> &'static Engine {
     })
 }
 
-/// Loads a guest as the host does. The same file is compiled once.
-///
-/// # Errors
-/// If it is refused.
-pub fn load(bytes: &[u8], given: LoadOptions) -> Result<TransformComponent, TransformError> {
-    let cache_dir = options("{}").cache_dir;
-    engine().load(bytes, LoadOptions { cache_dir, ..given })
-}
-
 /// The honest neighbour gets its answer, and no guest holds memory.
 ///
 /// # Errors
@@ -37,7 +28,7 @@ pub fn is_well() -> Result<(), String> {
     static HONEST: OnceLock<TransformComponent> = OnceLock::new();
     let honest = HONEST.get_or_init(|| {
         let config = r#"{"do": "count_calls", "columns": {"calls": "int64"}}"#;
-        load(&probe(), options(config)).expect("is honest")
+        engine().load(&probe(), options(config)).expect("is honest")
     });
     let answer = honest.transform(&small(100), CLOCK).map_err(|error| format!("the honest neighbour: {error}"))?;
     let calls = answer.emissions[0].columns[0].array.as_primitive::<Int64Type>();

@@ -81,7 +81,7 @@ fn refused(name: &str) -> Result<(), String> {
     let module = Raw { import: Some(name.to_owned()), ..Raw::default() }.module();
     let component = (!name.starts_with("lakemill:transform/")).then(|| component(&module));
     for bytes in [Some(module), component].into_iter().flatten() {
-        match host::load(&bytes, options("{}")).map(|_| ()) {
+        match host::engine().load(&bytes, options("{}")).map(|_| ()) {
             Err(TransformError::Refused(words)) if words.contains(name) => {}
             other => return Err(format!("{name}: {other:?}")),
         }

@@ -225,13 +225,10 @@ impl Kind {
 
     /// Loads and calls it; the time is that of the call, if it came to one.
     fn run(&self, bytes: &[u8]) -> (Result<Answer, TransformError>, Duration) {
-        let given = LoadOptions { limits: self.limits.clone(), ..options(self.config) };
+        let options = options(self.config);
+        let cache_dir = options.cache_dir.clone().filter(|_| self.cached);
         let started = Instant::now();
-        let loaded = if self.cached {
-            host::load(bytes, given)
-        } else {
-            host::engine().load(bytes, LoadOptions { cache_dir: None, ..given })
-        };
+        let loaded = host::engine().load(bytes, LoadOptions { limits: self.limits.clone(), cache_dir, ..options });
         match loaded {
             Ok(guest) => {
                 let started = Instant::now();
