@@ -1,6 +1,5 @@
 //! Events per second of whole runs, the component and its native twin by turns, so that both meet the same machine.
 
-use std::cmp::Ordering;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -40,28 +39,61 @@ pub fn run(brokers: &str, args: &Args) -> anyhow::Result<()> {
     let mut kinds = vec!["wasm"];
     kinds.extend((!args.no_native).then_some("native"));
     kinds.extend(args.beside.as_ref().map(|_| "beside"));
-    let mut rates: Vec<Vec<f64>> = vec![Vec::new(); kinds.len()];
-    let mut costs = Vec::new();
+    let mut runs: Vec<Vec<Run>> = kinds.iter().map(|_| Vec::new()).collect();
     for round in 0..args.rounds {
-        for (kind, rates) in kinds.iter().zip(&mut rates) {
+        // There and back again: what drifts meets each kind as often early as late.
+        let mut turns: Vec<usize> = (0..kinds.len()).collect();
+        if round % 2 == 1 {
+            turns.reverse();
+        }
+        for turn in turns {
             let before_s = children_cpu_s()?;
-            let summary = once(brokers, &topic, kind, args)?;
-            rates.push(summary["events_per_s"].as_f64().unwrap_or(0.0));
-            if *kind == "wasm" {
-                costs.push(cost(&summary, children_cpu_s()? - before_s));
-            }
-            println!("{}", json!({"kind": kind, "round": round, "summary": summary}));
+            let summary = once(brokers, &topic, kinds[turn], args)?;
+            println!("{}", json!({"kind": kinds[turn], "round": round, "summary": summary}));
+            runs[turn].push(Run::of(&summary, children_cpu_s()? - before_s));
         }
     }
-    let medians: Vec<f64> = rates.iter_mut().map(|list| median(list)).collect();
-    let mut line = json!({"median_events_per_s": medians.first()});
-    for (kind, other) in kinds.iter().zip(&medians).skip(1) {
-        line[format!("{kind}_median_events_per_s")] = json!(other);
-        line[format!("costs_percent_against_{kind}")] = json!((other / medians[0] - 1.0) * 100.0);
+    let mut line = json!({});
+    for (kind, list) in kinds.iter().zip(&runs) {
+        line[*kind] = json!({
+            "median_events_per_s": median(list.iter().map(|run| run.events_per_s)),
+            "median_cpu_us_per_event": median(list.iter().map(|run| run.cpu_us)),
+            "max_rss_bytes": list.iter().map(|run| run.rss_bytes_max).max(),
+        });
+    }
+    for (kind, list) in kinds.iter().zip(&runs).skip(1) {
+        let pairs = || runs[0].iter().zip(list);
+        line[format!("costs_percent_against_{kind}")] = json!({
+            "events_per_s": percent(pairs().map(|(ours, other)| other.events_per_s / ours.events_per_s)),
+            "cpu": percent(pairs().map(|(ours, other)| ours.cpu_us / other.cpu_us)),
+        });
     }
     println!("{line}");
-    print_costs(&costs);
+    print_stages(&runs[0]);
     Ok(())
+}
+
+/// One run.
+struct Run {
+    events_per_s: f64,
+    /// Of the whole process, user and system, per event.
+    cpu_us: f64,
+    rss_bytes_max: u64,
+    /// By name; microseconds per event, summed over threads.
+    stages_us: Vec<(String, f64)>,
+}
+
+impl Run {
+    fn of(summary: &Value, cpu_s: f64) -> Self {
+        let per_event = |seconds: f64| seconds * 1e6 / summary["rows_in"].as_f64().unwrap_or(0.0).max(1.0);
+        let stages = summary["stages"].as_object().into_iter().flatten();
+        let of_stage = |(name, s): (&String, &Value)| (name.clone(), per_event(s.as_f64().unwrap_or(0.0)));
+        let mut stages_us: Vec<(String, f64)> = stages.map(of_stage).collect();
+        stages_us.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        let events_per_s = summary["events_per_s"].as_f64().unwrap_or(0.0);
+        let rss_bytes_max = summary["rss_bytes_max"].as_u64().unwrap_or(0);
+        Run { events_per_s, cpu_us: per_event(cpu_s), rss_bytes_max, stages_us }
+    }
 }
 
 /// CPU-seconds, user and system, of the child processes that have ended: fields 16 and 17 of proc_pid_stat(5).
@@ -74,26 +106,16 @@ fn children_cpu_s() -> anyhow::Result<f64> {
     Ok(ticks.sum::<Result<f64, _>>()? / TICKS_PER_S)
 }
 
-/// What each stage of a run took, in microseconds per event, and last the whole process in CPU time.
-fn cost(summary: &Value, cpu_s: f64) -> Vec<(String, f64)> {
-    let events = summary["rows_in"].as_f64().unwrap_or(0.0).max(1.0);
-    let stages = summary["stages"].as_object().into_iter().flatten();
-    let of_stage = |(name, seconds): (&String, &Value)| (name.clone(), seconds.as_f64().unwrap_or(0.0));
-    let mut costs: Vec<(String, f64)> = stages.map(of_stage).collect();
-    costs.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-    costs.push(("the whole process, CPU".into(), cpu_s));
-    costs.into_iter().map(|(name, seconds)| (name, seconds * 1e6 / events)).collect()
-}
-
-/// The costs of the run in the middle.
-fn print_costs(runs: &[Vec<(String, f64)>]) {
+/// The stages of the run in the middle.
+fn print_stages(runs: &[Run]) {
     let mut runs: Vec<_> = runs.iter().collect();
-    runs.sort_by(|a, b| {
-        a.last().map(|(_, cpu)| *cpu).partial_cmp(&b.last().map(|(_, cpu)| *cpu)).unwrap_or(Ordering::Equal)
-    });
+    runs.sort_by(|a, b| a.cpu_us.total_cmp(&b.cpu_us));
     println!("microseconds per event, each stage summed over the threads that share the cores:");
-    for (name, us) in runs.get(runs.len() / 2).copied().into_iter().flatten() {
-        println!("  {us:6.3}  {}", name.trim_end_matches("_s"));
+    if let Some(run) = runs.get(runs.len() / 2) {
+        for (name, us) in &run.stages_us {
+            println!("  {us:6.3}  {}", name.trim_end_matches("_s"));
+        }
+        println!("  {:6.3}  the whole process, CPU", run.cpu_us);
     }
 }
 
@@ -119,7 +141,16 @@ fn once(brokers: &str, topic: &str, kind: &str, args: &Args) -> anyhow::Result<V
     Ok(serde_json::from_str(last)?)
 }
 
-fn median(list: &mut [f64]) -> f64 {
+/// The median of pairs' ratios, as what it is over one; and the quartiles beside it.
+fn percent(ratios: impl Iterator<Item = f64>) -> Value {
+    let mut list: Vec<f64> = ratios.map(|ratio| (ratio - 1.0) * 100.0).collect();
+    list.sort_by(f64::total_cmp);
+    let at = |quarter: usize| list.get(list.len() * quarter / 4).or(list.last());
+    json!({"median": at(2), "quartiles": [at(1), at(3)]})
+}
+
+fn median(list: impl Iterator<Item = f64>) -> f64 {
+    let mut list: Vec<f64> = list.collect();
     list.sort_by(f64::total_cmp);
     list.get(list.len() / 2).copied().unwrap_or(0.0)
 }
