@@ -12,12 +12,13 @@ use lakemill_model::{
 use lakemill_state::{Journal, Plan};
 
 use crate::budget::{Allowance, Spending};
+use crate::clock::{elapsed_us, now_us};
 use crate::counts::Counts;
 use crate::deployer::Deployer;
 use crate::error::{OverBudget, PipelineError};
 use crate::job::{Claimed, Prepared, Report, Step};
 use crate::progress::Progress;
-use crate::reader::{now_us, ranges};
+use crate::reader::ranges;
 
 pub(crate) struct Committer<'a> {
     pub sinks: Vec<Box<dyn Sink>>,
@@ -139,8 +140,7 @@ impl<'a> Committer<'a> {
         let last = self.commit_sink(self.anchor, anchor, &batch, &plan.delta, plan.delta.ends())?;
         reach(Point::AnchorCommitted);
         commits += u64::from(last != CommitOutcome::Deferred);
-        let commit_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.progress.committed(&prepared, commits, commit_us, now_us() / 1000);
+        self.progress.committed(&prepared, commits, elapsed_us(started), now_us() / 1000);
         self.deployer.look(self.progress);
         for sink in &mut self.sinks {
             if let Err(error) = sink.maintain() {

@@ -19,6 +19,7 @@ pub mod trial;
 mod bisect;
 mod breaker;
 mod budget;
+mod clock;
 mod committer;
 mod counts;
 mod deployer;

@@ -13,6 +13,7 @@ use lakemill_model::{
 };
 use lakemill_state::{Journal, Owned, Plan};
 
+use crate::clock::{elapsed_us, now_us};
 use crate::control::Control;
 use crate::deployer::Deployer;
 use crate::error::PipelineError;
@@ -123,7 +124,7 @@ impl Reader<'_> {
             let until = polled_at + TICK.min(self.limits.latency_max.max(Duration::from_millis(1)));
             let until = filling.since.map_or(until, |since| until.min(since + self.limits.latency_max));
             let polled = self.source.poll(&mut filling.raw, &self.limits, until)?;
-            self.progress.read(micros(polled_at), 0, self.source.lag(), self.watermark());
+            self.progress.read(elapsed_us(polled_at), 0, self.source.lag(), self.watermark());
             self.progress.lost(self.source.take_lost());
             merge(&mut filling.delta, &self.source.take_ranges());
             if !filling.raw.is_empty() {
@@ -186,7 +187,7 @@ impl Reader<'_> {
         };
         journal.plan(plan.clone())?;
         drop(journal);
-        self.progress.read(0, micros(planned_at), self.source.lag(), watermark_us);
+        self.progress.read(0, elapsed_us(planned_at), self.source.lag(), watermark_us);
         let lineup = self.lineup.clone();
         self.dispatch(plan, lineup, raw)
     }
@@ -392,14 +393,4 @@ fn merge(into: &mut PositionDelta, more: &PositionDelta) {
 /// Ranges for people.
 pub(crate) fn ranges(delta: &PositionDelta) -> String {
     delta.iter().map(|(tp, range)| format!("{tp} {range}")).collect::<Vec<_>>().join(", ")
-}
-
-/// Microseconds since 1970.
-pub(crate) fn now_us() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-}
-
-fn micros(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use lakemill_model::{BatchClock, ChangeBatch, TransformError};
 
+use crate::clock::elapsed_us;
 use crate::deploy::{Bounds, Mode, Side, TrialReport, Verdict};
 use crate::diff::compare;
 use crate::error::PipelineError;
@@ -107,7 +108,7 @@ fn shadow(version: &Version, samples: &Receiver<Sample>, report: &Mutex<TrialRep
     while let Ok(sample) = samples.recv() {
         let started = Instant::now();
         let called = call(version, &sample);
-        let call_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let call_us = elapsed_us(started);
         let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
         let rows = sample.batch.len();
         note(&mut report.old, &sample.old, rows, &sample.called, sample.call_us);

@@ -16,6 +16,7 @@ use lakemill_model::{
 use lakemill_state::{Cut, Death, Journal};
 
 use crate::budget::Allowance;
+use crate::clock::elapsed_us;
 use crate::counts::{Seen, Spent};
 use crate::deploy::{self, Mode};
 use crate::error::{OverBudget, PipelineError};
@@ -112,7 +113,7 @@ impl Workshop {
         self.taps.show(TapPoint::Raw, || tap::lines(&job.raw));
         let started = Instant::now();
         let decoded = job.lineup.decoder.decode(&job.raw)?;
-        bench.spent.decode_us = micros(started);
+        bench.spent.decode_us = elapsed_us(started);
         self.observe(&decoded, job.plan.now_us);
         bench.take_dead(&decoded);
         for (number, batch) in (0..).zip(decoded.batches) {
@@ -217,7 +218,7 @@ impl Bench<'_> {
                 Side::Main => self.call(number, index, bound, batch)?,
                 Side::Canary => self.call_canary(bound, batch)?,
             });
-            let call_us = micros(started);
+            let call_us = elapsed_us(started);
             self.spent.transform_us += call_us;
             self.show(side, index, version, batch, &called, call_us);
             let started = Instant::now();
@@ -232,7 +233,7 @@ impl Bench<'_> {
                     Err(death) => self.die(index, bound, batch, death),
                 }
             }
-            self.spent.project_us += micros(started);
+            self.spent.project_us += elapsed_us(started);
         }
         Ok(())
     }
@@ -463,7 +464,7 @@ impl Bench<'_> {
                 staged.push((sink, lakemill_model::Staged { made_by: made_by.clone().unwrap_or_default(), ..files }));
             }
         }
-        self.spent.stage_us = micros(started);
+        self.spent.stage_us = elapsed_us(started);
         Ok(staged)
     }
 
@@ -542,8 +543,4 @@ fn joined(parts: Vec<OutputRows>) -> Vec<OutputRows> {
         out.push(OutputRows { schema, batch, ops: run.into_iter().flat_map(|rows| rows.ops).collect() });
     }
     out
-}
-
-fn micros(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
