@@ -99,11 +99,13 @@ impl Loader {
         };
         let (mut code, mut transforms) = (Code::default(), Vec::<Arc<dyn Transform>>::new());
         for source in &sources {
-            transforms.push(Arc::new(load(engine, source, &self.cache)?));
+            let component = load(engine, source, &self.cache)?;
             if let Some(store) = &self.store {
-                code.digests.push(store.keep(&source.code)?);
+                store.keep_as(component.digest(), &source.code)?;
+                code.digests.push(component.digest().to_owned());
                 code.settings.push(store.keep(source.settings.text().as_bytes())?);
             }
+            transforms.push(Arc::new(component));
         }
         self.wired(code, transforms)
     }

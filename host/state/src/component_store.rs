@@ -39,16 +39,26 @@ impl ComponentStore {
     /// If it cannot be written.
     pub fn keep(&self, content: &[u8]) -> Result<String, JournalError> {
         let digest = sha256(content);
-        let path = self.folder.join(&digest);
+        self.keep_as(&digest, content)?;
+        Ok(digest)
+    }
+
+    /// Keeps content whose digest is known already, as [`Self::keep`] does.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn keep_as(&self, digest: &str, content: &[u8]) -> Result<(), JournalError> {
+        debug_assert_eq!(sha256(content), digest);
+        let path = self.folder.join(digest);
         // What is there already moves to the end of the queue of what is removed.
         let kept = File::options().append(true).open(&path).and_then(|file| file.set_modified(SystemTime::now()));
-        if kept.is_ok() && self.get(&digest)?.is_some() {
-            return Ok(digest);
+        if kept.is_ok() && self.get(digest)?.is_some() {
+            return Ok(());
         }
         let temporary = self.folder.join(format!("{digest}.{}.tmp", std::process::id()));
         replace(&path, &temporary, content, || reach(Point::ComponentWritten))?;
         reach(Point::ComponentDurable);
-        Ok(digest)
+        Ok(())
     }
 
     /// The content of a digest; `None` if it is not there, or not whole.
