@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use lakemill_tests::orders::{Mix, Orders};
-use lakemill_tests::process::Lakemill;
 use lakemill_tests::spec::Pipeline;
 use lakemill_tests::wait;
 use serde_json::json;
@@ -18,14 +17,6 @@ fn twin(scene: &Scene) -> Result<Pipeline> {
     twin.spec["sinks"][TABLE]["delta"]["path"] = json!(scene.pipeline.path(TABLE));
     twin.spec["dead_letters"]["delta"]["path"] = json!(scene.pipeline.path("_dead"));
     Ok(twin)
-}
-
-/// Waits until the group has that many members, each with a partition.
-fn members(scene: &Scene, group: &str, count: usize, of: &mut Lakemill) -> Result<()> {
-    of.until(&format!("{count} members of the group"), || {
-        let members = scene.broker.members(group)?;
-        Ok((members.len() == count && members.values().all(|partitions| !partitions.is_empty())).then_some(()))
-    })
 }
 
 #[test]
@@ -43,7 +34,7 @@ fn two_processes_share_two_partitions() -> Result<()> {
     let other = twin(&scene)?;
     let mut second = other.start()?;
     more(&mut scene)?;
-    members(&scene, &group, 2, &mut second)?;
+    scene.broker.until_members(&group, 2, &mut second)?;
     more(&mut scene)?;
     scene.wait_for_all(&mut second)?;
     ensure!(first.is_running()?, "the first process ended: {}", first.stderr_so_far());
@@ -53,7 +44,7 @@ fn two_processes_share_two_partitions() -> Result<()> {
     let ended = first.terminate()?;
     ensure!(ended.code == Some(0), "exit code {:?}:\n{}", ended.code, ended.said());
     more(&mut scene)?;
-    members(&scene, &group, 1, &mut second)?;
+    scene.broker.until_members(&group, 1, &mut second)?;
     scene.wait_for_all(&mut second)?;
 
     // The group's progress is reported to Kafka, for people and tools.

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::places;
+use crate::process::Lakemill;
 
 /// The broker's address comes in this variable.
 pub const VARIABLE: &str = "LAKEMILL_TEST_BROKERS";
@@ -78,17 +79,23 @@ impl Broker {
         Ok(Self { address })
     }
 
-    fn client(&self, arguments: &[&str], input: &[u8]) -> Result<String> {
+    /// Starts the client; what it says goes to `stdout` and `stderr`.
+    fn start(&self, arguments: &[&str], stdout: Stdio, stderr: Stdio) -> Result<(Child, ChildStdin)> {
         let mut child = Command::new(places::python()?)
             .arg(places::root().join("tests/kafka/client.py"))
             .arg(&self.address)
             .args(arguments)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(stdout)
+            .stderr(stderr)
             .spawn()
             .context("start the Kafka client")?;
-        let mut stdin = child.stdin.take().context("its standard input")?;
+        let stdin = child.stdin.take().context("its standard input")?;
+        Ok((child, stdin))
+    }
+
+    fn client(&self, arguments: &[&str], input: &[u8]) -> Result<String> {
+        let (child, mut stdin) = self.start(arguments, Stdio::piped(), Stdio::piped())?;
         let sent = stdin.write_all(input);
         drop(stdin);
         let output = child.wait_with_output()?;
@@ -150,17 +157,9 @@ impl Broker {
     pub fn producer(&self, settings: &[&str]) -> Result<Producer> {
         // A file, since nobody reads it before the end: a pipe that is full would hold the client up.
         let errors = tempfile::tempfile()?;
-        let mut child = Command::new(places::python()?)
-            .arg(places::root().join("tests/kafka/client.py"))
-            .args([&self.address, "produce"])
-            .args(settings)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(errors.try_clone()?)
-            .spawn()
-            .context("start the Kafka client")?;
-        let input = BufWriter::new(child.stdin.take().context("its standard input")?);
-        Ok(Producer { errors, child, input })
+        let arguments = [&["produce"], settings].concat();
+        let (child, stdin) = self.start(&arguments, Stdio::null(), errors.try_clone()?.into())?;
+        Ok(Producer { errors, child, input: BufWriter::new(stdin) })
     }
 
     /// First offset and end of every partition.
@@ -220,6 +219,17 @@ impl Broker {
     /// If the broker does not say.
     pub fn members(&self, group: &str) -> Result<BTreeMap<String, Vec<(String, i32)>>> {
         self.ask(&["members", group])
+    }
+
+    /// Waits until a consumer group has that many members, each with a partition, while `of` runs.
+    ///
+    /// # Errors
+    /// If the broker does not say, `of` ends before, or it takes too long.
+    pub fn until_members(&self, group: &str, count: usize, of: &mut Lakemill) -> Result<()> {
+        of.until(&format!("{count} members of the group"), || {
+            let members = self.members(group)?;
+            Ok((members.len() == count && members.values().all(|partitions| !partitions.is_empty())).then_some(()))
+        })
     }
 
     /// What a consumer group has reported as its progress in a topic.

@@ -14,7 +14,7 @@ pub fn run(broker: &Broker, seed: u64, count: u32, rate: u64) -> Result<Outcome>
     let mut first = ring.begin()?;
     for round in 0..count.div_ceil(2) {
         let mut second = ring.start(None)?;
-        members(broker, &group, 2, &mut second).with_context(|| format!("round {round}: join"))?;
+        broker.until_members(&group, 2, &mut second).with_context(|| format!("round {round}: join"))?;
         ring.count();
         ring.pause(300_000);
         if ring.random().u32(0..5) == 0 {
@@ -22,18 +22,10 @@ pub fn run(broker: &Broker, seed: u64, count: u32, rate: u64) -> Result<Outcome>
         } else {
             second.terminate()?.expect(0, &[]).with_context(|| format!("round {round}: leave"))?;
         }
-        members(broker, &group, 1, &mut first).with_context(|| format!("round {round}: after a leave"))?;
+        broker.until_members(&group, 1, &mut first).with_context(|| format!("round {round}: after a leave"))?;
         ring.count();
         ensure!(first.is_running()?, "round {round}: the first process ended:\n{}", first.stderr_so_far());
     }
     first.terminate()?.expect(0, &[])?;
     ring.finish()
-}
-
-/// Waits until the group has that many members, each with a partition.
-fn members(broker: &Broker, group: &str, count: usize, of: &mut lakemill_tests::process::Lakemill) -> Result<()> {
-    of.until(&format!("{count} members of the group"), || {
-        let members = broker.members(group)?;
-        Ok((members.len() == count && members.values().all(|partitions| !partitions.is_empty())).then_some(()))
-    })
 }
