@@ -44,7 +44,7 @@ pub enum Polled {
 }
 
 /// What tells each topic from another one of the same name: the id that it got when it was made.
-pub type TopicIds = BTreeMap<Arc<str>, String>;
+pub type TopicIds = BTreeMap<Arc<str>, Arc<str>>;
 
 /// Says, later, that records are of the topics that they are taken for.
 pub trait Vouch: Send {

@@ -315,7 +315,8 @@ impl Reader<'_> {
     fn own(&self, resume: &recover::Resume, held: &[Positions], ids: &TopicIds) -> Result<(), Stop> {
         let of = |(tp, done): (&TopicPartition, NextOffset)| {
             let held_max = held.iter().filter_map(|held| held.get(tp)).max().unwrap_or(done);
-            let (epoch, topic_id) = (resume.epochs.get(tp).unwrap_or_default(), ids.get(&tp.topic).cloned());
+            let (epoch, topic_id) =
+                (resume.epochs.get(tp).unwrap_or_default(), ids.get(&tp.topic).map(ToString::to_string));
             (tp.clone(), Owned { epoch, done, held_max, topic_id })
         };
         self.journal().own(&resume.positions.iter().map(of).collect())?;

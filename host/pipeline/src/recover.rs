@@ -125,9 +125,9 @@ pub(crate) fn made_anew(
         let (Some(known), Some(found)) = (&owned.topic_id, ids.get(&tp.topic)) else { continue };
         let of_sinks = sinks.iter().flat_map(|sink| [sink.held.get(tp), sink.done.get(tp)]);
         let mut reached = of_sinks.chain([journal.start.get(tp), Some(owned.done)]).flatten();
-        if known != found && reached.any(|next| next > NextOffset(0)) {
+        if **known != **found && reached.any(|next| next > NextOffset(0)) {
             let topic = tp.topic.to_string();
-            return Some(SourceError::MadeAnew { topic, known: known.clone(), found: found.clone() });
+            return Some(SourceError::MadeAnew { topic, known: known.clone(), found: found.to_string() });
         }
     }
     None
@@ -262,7 +262,7 @@ mod tests {
             };
             let journal =
                 Remembered { start: at(&[(0, start)]), owned: [(tp(0), owned)].into(), ..Remembered::default() };
-            let ids: TopicIds = [("t".into(), found.to_owned())].into();
+            let ids: TopicIds = [("t".into(), found.into())].into();
             made_anew(&[tp(0), tp(1)], &ids, &[sink(&[(0, held)], &[(0, done)], 3)], &journal).is_some()
         };
         assert!(says(Some("x"), "y", 40, 40, 0));

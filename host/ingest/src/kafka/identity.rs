@@ -35,7 +35,7 @@ enum Finding {
 /// Asks about topics until the cluster has answered.
 pub(super) struct Voucher {
     consumer: Arc<Connection>,
-    options: KafkaOptions,
+    options: Arc<KafkaOptions>,
     known: TopicIds,
     /// Of all vouchers of a source.
     broker: Arc<AtomicI32>,
@@ -45,11 +45,11 @@ pub(super) struct Voucher {
 }
 
 impl Voucher {
-    pub fn new(consumer: &Arc<Connection>, options: &KafkaOptions, known: TopicIds, asked: &Asked) -> Self {
+    pub fn new(consumer: &Arc<Connection>, options: &Arc<KafkaOptions>, known: TopicIds, asked: &Asked) -> Self {
         let Asked { witness, broker } = asked;
         let question = ask(witness, broker, &known);
-        let (consumer, broker) = (Arc::clone(consumer), Arc::clone(broker));
-        Self { consumer, options: options.clone(), known, broker, question, gone: None }
+        let (consumer, options, broker) = (Arc::clone(consumer), Arc::clone(options), Arc::clone(broker));
+        Self { consumer, options, known, broker, question, gone: None }
     }
 
     fn inquiry(&self) -> Inquiry<'_> {
@@ -118,7 +118,7 @@ fn find(answer: IdsAnswer, known: &TopicIds) -> Finding {
     };
     for (topic, id) in known {
         match found.iter().find(|(name, _)| **name == **topic) {
-            Some((_, Ok(there))) if there == id => {}
+            Some((_, Ok(there))) if **there == **id => {}
             Some((_, Ok(there))) if !there.is_empty() => return Finding::MadeAnew(made_anew(topic, id, there)),
             // A broker of before Kafka 2.8 among newer ones.
             Some((_, Ok(_))) | None => return unclear(topic, RDKafkaErrorCode::Fail, "no id was told".to_owned()),
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     fn ids(list: &[(&str, &str)]) -> TopicIds {
-        list.iter().map(|(topic, id)| (Arc::from(*topic), (*id).to_owned())).collect()
+        list.iter().map(|(topic, id)| (Arc::from(*topic), Arc::from(*id))).collect()
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl Inquiry<'_> {
                 id.unwrap_or(Err(RDKafkaErrorCode::UnknownTopicOrPartition)).map_err(KafkaError::MetadataFetch)
             })?;
             if !id.is_empty() {
-                ids.insert(Arc::clone(topic), id);
+                ids.insert(Arc::clone(topic), id.into());
             }
         }
         Ok(ids)

@@ -37,7 +37,7 @@ const CLOCK_EVERY: usize = 4096;
 /// where. The group waits for [`Source::release`] and [`Source::start`] for up to `max.poll.interval.ms`, 5
 /// minutes by default.
 pub struct KafkaSource {
-    pub(super) options: KafkaOptions,
+    pub(super) options: Arc<KafkaOptions>,
     // Goes before the consumer, which it holds as well.
     pub(super) queue: RecordQueue,
     pub(super) consumer: Arc<Connection>,
@@ -95,7 +95,7 @@ impl KafkaSource {
             reading: false,
             events_at: Instant::now(),
             topics_at: Instant::now(),
-            options,
+            options: Arc::new(options),
         };
         if source.options.group.is_some() {
             let topics: Vec<_> = source.options.topics.iter().map(String::as_str).collect();

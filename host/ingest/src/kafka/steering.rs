@@ -37,7 +37,7 @@ impl KafkaSource {
         if self.options.group.is_none() && now.duration_since(self.topics_at) >= self.options.topics_every() {
             self.topics_at = now;
             // Trouble here is not worth a word: the client tells of brokers that are away.
-            let brief = KafkaOptions { connect_timeout: Duration::from_secs(1), ..self.options.clone() };
+            let brief = KafkaOptions { connect_timeout: Duration::from_secs(1), ..(*self.options).clone() };
             if let Ok(found) = (Inquiry { consumer: &self.consumer, options: &brief }).partitions() {
                 let new = found.into_iter().filter(|tp| self.known.insert(tp.clone()));
                 self.unsaid.extend(new);
