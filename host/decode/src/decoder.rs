@@ -111,6 +111,14 @@ struct Topic {
     inline: Option<Arc<Layout>>,
 }
 
+/// A record whose payload was found.
+struct Opened<'a> {
+    payload: Cursor<'a>,
+    /// What must follow it.
+    closing: fn(&mut Cursor<'a>) -> Result<(), crate::scan::Broken>,
+    layout: Arc<Layout>,
+}
+
 enum Stop {
     Dead(Reason),
     Error(DecoderError),
@@ -214,17 +222,6 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn record(&mut self, index: usize, record: &RawRecord) -> Result<(), Stop> {
-        match self.read(index, record, true) {
-            // Begins like the one before it, and goes on in another way: it is looked at for itself, as if it had come alone.
-            Err(Stop::Dead(_)) if !self.topics[usize::from(record.topic)].prefix.is_empty() => {
-                self.read(index, record, false)
-            }
-            done => done,
-        }
-    }
-
-    /// Reads a record; a frame that begins like the last one is taken to be the same if `by_prefix`.
-    fn read(&mut self, index: usize, record: &RawRecord, by_prefix: bool) -> Result<(), Stop> {
         let Some(value) = self.raw.value(record).filter(|value| !value.is_empty()) else {
             self.decoded.control += 1;
             return Ok(());
@@ -234,9 +231,21 @@ impl<'a> Run<'a> {
             Some(key) => Some(utf8(key)?),
             None => None,
         };
-        let (mut payload, closing, layout) = self.open(index, record, value, key, by_prefix)?;
+        if let Some(opened) = self.open_like_the_last(record, value, key) {
+            match self.read(index, record, opened, key) {
+                // Begins like the one before it, and goes on in another way: it is looked at for itself, as if it had come alone.
+                Err(Stop::Dead(_)) => {}
+                done => return done,
+            }
+        }
+        let opened = self.open(index, record, value, key)?;
+        self.read(index, record, opened, key)
+    }
+
+    /// Reads the payload of a record that was opened.
+    fn read(&mut self, index: usize, record: &RawRecord, opened: Opened<'a>, key: Option<&'a str>) -> Result<(), Stop> {
+        let Opened { mut payload, closing, mut layout } = opened;
         let payload_at = payload.at();
-        let mut layout = layout;
         // An inferred layout grows by all columns of the record at once. What does not help then is broken in itself, and is
         // read once more for the reason.
         for attempt in 0..3 {
@@ -273,38 +282,33 @@ impl<'a> Run<'a> {
         Err(Reason::NotAChange("it shows other columns each time it is read".into()).into())
     }
 
+    /// Takes a frame that begins like the last one of its topic to be the same.
+    fn open_like_the_last(&self, record: &RawRecord, value: &'a str, key: Option<&str>) -> Option<Opened<'a>> {
+        let topic = &self.topics[usize::from(record.topic)];
+        let is_alike = !topic.prefix.is_empty()
+            && value.starts_with(&*topic.prefix)
+            && key_schema(key).is_some_and(|schema| schema == &*topic.key_schema);
+        let layout = topic.inline.clone().filter(|_| is_alike)?;
+        let mut payload = Cursor::new(value, self.decoder.config.depth_max);
+        payload.seek(topic.prefix.len());
+        Some(Opened { payload, closing: close_frame, layout })
+    }
+
     /// Finds the payload and the layout that fits it.
-    #[allow(clippy::type_complexity, reason = "a cursor, what must follow it, and the layout")]
     fn open(
         &mut self,
         index: usize,
         record: &RawRecord,
         value: &'a str,
         key: Option<&'a str>,
-        by_prefix: bool,
-    ) -> Result<(Cursor<'a>, fn(&mut Cursor<'a>) -> Result<(), crate::scan::Broken>, Arc<Layout>), Stop> {
+    ) -> Result<Opened<'a>, Stop> {
         let depth_max = self.decoder.config.depth_max;
-        let topic = &self.topics[usize::from(record.topic)];
-        if by_prefix
-            && !topic.prefix.is_empty()
-            && let Some(inline) = &topic.inline
-            && value.starts_with(&*topic.prefix)
-            && key_schema(key).is_some_and(|schema| schema == &*topic.key_schema)
-        {
-            let mut cursor = Cursor::new(value, depth_max);
-            cursor.seek(topic.prefix.len());
-            return Ok((cursor, close_frame, inline.clone()));
-        }
+        let mut cursor = Cursor::new(value, depth_max);
         match split(value, depth_max)? {
-            Frame::Bare => {
-                let layout = self.bare(index, record)?;
-                Ok((Cursor::new(value, depth_max), Cursor::end, layout))
-            }
+            Frame::Bare => Ok(Opened { payload: cursor, closing: Cursor::end, layout: self.bare(index, record)? }),
             Frame::Framed { schema: None, payload, .. } => {
-                let layout = self.bare(index, record)?;
-                let mut cursor = Cursor::new(value, depth_max);
                 cursor.seek(payload);
-                Ok((cursor, nothing, layout))
+                Ok(Opened { payload: cursor, closing: nothing, layout: self.bare(index, record)? })
             }
             Frame::Framed { schema: Some(schema), payload, schema_first } => {
                 let layout = Arc::new(inline_layout(schema, key)?);
@@ -315,9 +319,8 @@ impl<'a> Run<'a> {
                     topic.prefix = value[..payload].into();
                     topic.key_schema = key_schema(key).unwrap_or_default().into();
                 }
-                let mut cursor = Cursor::new(value, depth_max);
                 cursor.seek(payload);
-                Ok((cursor, nothing, layout))
+                Ok(Opened { payload: cursor, closing: nothing, layout })
             }
         }
     }
