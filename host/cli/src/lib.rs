@@ -9,6 +9,7 @@ pub mod memory;
 pub mod orders;
 pub mod reload;
 pub mod remote;
+pub mod rows;
 pub mod watch;
 
 use clap::{Parser, Subcommand};

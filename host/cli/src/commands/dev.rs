@@ -13,6 +13,7 @@ use crate::commands::{build, test};
 use crate::compiler;
 use crate::exit::Failure;
 use crate::reload::{Watch, WatchMode};
+use crate::rows::{Change, Rows, changes, rows};
 use crate::watch::{CONTROL, catch_signals};
 
 /// On every save, builds a transform, runs its cases, and shows what it makes of events now and what it made before.
@@ -48,7 +49,7 @@ type Record = (Option<Vec<u8>>, Option<Vec<u8>>);
 struct Round {
     passed: usize,
     failed: Vec<String>,
-    rows: test::Rows,
+    rows: Rows,
     dead: Vec<(u32, String)>,
     build: Duration,
     test: Duration,
@@ -65,7 +66,7 @@ const TICK: Duration = Duration::from_millis(200);
 pub fn run(args: &Args) -> Result<(), Failure> {
     catch_signals();
     let watch = Watch::of_sources(std::slice::from_ref(&args.folder), args.watch)?;
-    let mut before: Option<test::Rows> = None;
+    let mut before: Option<Rows> = None;
     let mut saved = Instant::now();
     loop {
         match round(args) {
@@ -106,7 +107,7 @@ fn round(args: &Args) -> Result<Round, Failure> {
         raw.push(RecordRef { topic: "events", partition: 0, offset, timestamp_ms: Some(0), key, value });
     }
     let made = trial::run(&*transform, &raw)?;
-    Ok(Round { passed, failed, rows: test::rows(&made)?, dead: made.dead, build, test, replay: started.elapsed() })
+    Ok(Round { passed, failed, rows: rows(&made)?, dead: made.dead, build, test, replay: started.elapsed() })
 }
 
 /// The last events of the files.
@@ -134,31 +135,7 @@ fn record(line: &[u8]) -> Record {
     }
 }
 
-/// A row that differs from the one before.
-struct Change<'a> {
-    output: &'a str,
-    row: usize,
-    before: Option<&'a Value>,
-    after: Option<&'a Value>,
-}
-
-/// Row by row in the order of each output.
-fn changes<'a>(before: &'a test::Rows, after: &'a test::Rows) -> Vec<Change<'a>> {
-    let outputs: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let mut changes = Vec::new();
-    for output in outputs {
-        let of = |rows: &'a test::Rows| rows.get(output).map(Vec::as_slice).unwrap_or_default();
-        let (old, new) = (of(before), of(after));
-        for row in 0..old.len().max(new.len()) {
-            if old.get(row) != new.get(row) {
-                changes.push(Change { output, row, before: old.get(row), after: new.get(row) });
-            }
-        }
-    }
-    changes
-}
-
-fn show(round: &Round, before: Option<&test::Rows>, took: Duration, json: bool) {
+fn show(round: &Round, before: Option<&Rows>, took: Duration, json: bool) {
     let changes = before.map(|before| changes(before, &round.rows)).unwrap_or_default();
     let counts: BTreeMap<&String, usize> = round.rows.iter().map(|(output, rows)| (output, rows.len())).collect();
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -232,7 +209,7 @@ mod tests {
 
     #[test]
     fn only_what_differs_is_shown() {
-        let rows = |rows: Value| test::Rows::from([("out".to_owned(), rows.as_array().cloned().unwrap_or_default())]);
+        let rows = |rows: Value| Rows::from([("out".to_owned(), rows.as_array().cloned().unwrap_or_default())]);
         let (old, new) =
             (rows(json!([{"a": 1, "b": 2}, {"a": 3}])), rows(json!([{"a": 1, "b": 5}, {"a": 3}, {"a": 4}])));
         let changes = changes(&old, &new);

@@ -1,10 +1,8 @@
 //! `lakemill test`: runs a transform's cases against its component: Debezium messages in, rows and dead letters out.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use arrow_json::ArrayWriter;
 use lakemill_model::{RawBatch, RecordRef};
 use lakemill_pipeline::trial::{self, Trial};
 use serde::{Deserialize, Serialize};
@@ -13,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::commands::build;
 use crate::compiler;
 use crate::exit::Failure;
+use crate::rows::{Change, Rows, changes, rows};
 
 /// Runs the cases of a transform: `cases/*.yaml` in its folder.
 #[derive(Debug, clap::Args)]
@@ -157,48 +156,17 @@ fn try_case(component: &Path, case: &Case) -> Result<Trial, Failure> {
     trial::run(&*transform, &raw).map_err(|error| Failure::runtime(format!("{}: {error}", case.name)))
 }
 
-/// Rows by output.
-pub type Rows = BTreeMap<String, Vec<Value>>;
-
-/// What a trial made, as JSON.
-///
-/// # Errors
-/// If a cell cannot be written as JSON.
-pub fn rows(trial: &Trial) -> Result<Rows, Failure> {
-    let mut output = BTreeMap::new();
-    for (name, batches) in &trial.outputs {
-        let mut writer = ArrayWriter::new(Vec::new());
-        let written = batches.iter().try_for_each(|batch| writer.write(batch)).and_then(|()| writer.finish());
-        written.map_err(|error| Failure::runtime(error.to_string()))?;
-        let rows: Vec<Value> =
-            serde_json::from_slice(&writer.into_inner()).map_err(|e| Failure::runtime(e.to_string()))?;
-        output.insert(name.clone(), rows);
-    }
-    Ok(output)
-}
-
 fn dead(trial: &Trial) -> Vec<Dead> {
     trial.dead.iter().map(|(record, reason)| Dead { record: *record, reason: reason.clone() }).collect()
 }
 
 /// What differs, row by row; `None` if nothing does. A reason need only contain what is expected.
 fn difference(case: &Case, output: &Rows, dead: &[Dead]) -> Option<String> {
-    let mut lines = Vec::new();
-    let names: std::collections::BTreeSet<&String> = case.output.keys().chain(output.keys()).collect();
-    let none = Vec::new();
-    for name in names {
-        let (expected, found) = (case.output.get(name).unwrap_or(&none), output.get(name).unwrap_or(&none));
-        for row in 0..expected.len().max(found.len()) {
-            if expected.get(row) != found.get(row) {
-                let show = |value: Option<&Value>| value.map_or("no row".into(), Value::to_string);
-                lines.push(format!(
-                    "  {name}[{row}] expected {}\n  {name}[{row}] found    {}",
-                    show(expected.get(row)),
-                    show(found.get(row))
-                ));
-            }
-        }
-    }
+    let line = |Change { output, row, before, after }: Change<'_>| {
+        let show = |value: Option<&Value>| value.map_or("no row".into(), Value::to_string);
+        format!("  {output}[{row}] expected {}\n  {output}[{row}] found    {}", show(before), show(after))
+    };
+    let mut lines: Vec<String> = changes(&case.output, output).into_iter().map(line).collect();
     let same =
         |(expected, found): (&Dead, &Dead)| expected.record == found.record && found.reason.contains(&expected.reason);
     if case.dead.len() != dead.len() || !case.dead.iter().zip(dead).all(same) {
