@@ -92,11 +92,7 @@ impl Engine {
         check_size(bytes.len(), &limits)?;
         check_config(&config_json)?;
         self.check_limits(&limits)?;
-        let prepared = Prepared::new(bytes)?;
-        check_interfaces(&prepared.interfaces, &grants)?;
-        if prepared.interfaces.memory_bytes > limits.memory_bytes_max {
-            return Err(limits.memory(prepared.interfaces.memory_bytes));
-        }
+        let prepared = admitted(bytes, &grants, &limits)?;
         let (component, compile_time) = self.code(&prepared, cache_dir.as_deref())?;
         let report = LoadReport { kind: prepared.kind, bytes: bytes.len(), compile_time };
         let digest = prepared.digest;
@@ -170,6 +166,19 @@ pub fn read_component(path: &Path, limits: &Limits) -> Result<Vec<u8>, Transform
     let size = std::fs::metadata(path).map_err(unreadable)?.len();
     check_size(usize::try_from(size).unwrap_or(usize::MAX), limits)?;
     std::fs::read(path).map_err(unreadable)
+}
+
+/// What is done with a file before a compiler sees it.
+///
+/// # Errors
+/// If it is nothing that can be run, is out of bounds, or asks for what is not granted or not allowed.
+pub(crate) fn admitted<'a>(bytes: &'a [u8], grants: &[Grant], limits: &Limits) -> Result<Prepared<'a>, TransformError> {
+    let prepared = Prepared::new(bytes)?;
+    check_interfaces(&prepared.interfaces, grants)?;
+    if prepared.interfaces.memory_bytes > limits.memory_bytes_max {
+        return Err(limits.memory(prepared.interfaces.memory_bytes));
+    }
+    Ok(prepared)
 }
 
 fn check_size(size: usize, limits: &Limits) -> Result<(), TransformError> {

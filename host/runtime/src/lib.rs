@@ -51,8 +51,8 @@ pub use limits::Limits;
 /// What is done with a file before a compiler sees it: for the fuzz target `scan`.
 ///
 /// # Errors
-/// If it is nothing that could be run, is out of bounds, or imports what there is not.
+/// If it is nothing that could be run, is out of bounds, imports what there is not, or asks for more memory than usual.
 #[doc(hidden)]
 pub fn prescan(bytes: &[u8]) -> Result<(), lakemill_model::TransformError> {
-    grants::check_interfaces(&artifact::Prepared::new(bytes)?.interfaces, &Grant::ALL)
+    component::admitted(bytes, &Grant::ALL, &Limits::default()).map(drop)
 }
