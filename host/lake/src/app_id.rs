@@ -115,6 +115,7 @@ pub(crate) fn percent_encode(text: &str, plain: impl Fn(u8) -> bool) -> String {
     out
 }
 
+/// A name as [`encode`] writes it, and nothing else: unlike in `blame::decode`, every `%` begins a byte.
 fn decode(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();

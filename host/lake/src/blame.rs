@@ -16,32 +16,35 @@ use crate::parquet::commits as parquet_commits;
 /// A row, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Blamed {
-    /// The table version that brought it.
-    pub version: u64,
-    /// When, in milliseconds since 1970.
-    pub time_ms: i64,
-    /// The pipeline that wrote it; `None`: it was not Lakemill, or somebody has rewritten the file since.
-    pub pipeline: Option<String>,
-    /// SHA-256 of the components that the row went through, in the order of the pipeline file.
-    pub digests: Vec<String>,
-    /// The batch.
-    pub checkpoint: Option<u64>,
-    /// The batch's ranges: topic, partition, first offset, one past the last.
-    pub ranges: Vec<(String, i32, i64, i64)>,
+    /// The commit that brought it.
+    #[serde(flatten)]
+    pub commit: BlamedCommit,
     /// The data file.
     pub file: String,
     /// Its cells as text; null cells are left out.
     pub row: BTreeMap<String, String>,
 }
 
-/// A commit, whatever kind of table it is in.
-pub(crate) struct Seen {
+/// What a commit says of itself, whatever kind of table it is in.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct BlamedCommit {
+    /// The table version that it made.
     pub version: u64,
+    /// When, in milliseconds since 1970.
     pub time_ms: i64,
+    /// The pipeline that wrote it; `None`: it was not Lakemill, or somebody has rewritten its files since.
     pub pipeline: Option<String>,
+    /// SHA-256 of the components that its rows went through, in the order of the pipeline file.
     pub digests: Vec<String>,
+    /// The batch.
     pub checkpoint: Option<u64>,
+    /// The batch's ranges: topic, partition, first offset, one past the last.
     pub ranges: Vec<(String, i32, i64, i64)>,
+}
+
+/// A commit and the files that it brings.
+pub(crate) struct Seen {
+    pub commit: BlamedCommit,
     pub files: Vec<SeenFile>,
 }
 
@@ -71,10 +74,10 @@ pub fn blame(location: &str, conditions: &[(String, String)], rows_max: usize) -
     if commits.is_empty() {
         return Err(unsupported(format!("there is no table at {}", root.display())));
     }
-    commits.sort_by_key(|commit| std::cmp::Reverse(commit.version));
+    commits.sort_by_key(|seen| std::cmp::Reverse(seen.commit.version));
     let mut found = Vec::new();
-    for commit in &commits {
-        for file in commit.files.iter().rev() {
+    for Seen { commit, files } in &commits {
+        for file in files.iter().rev() {
             if !may_hold(file, conditions) {
                 continue;
             }
@@ -82,17 +85,11 @@ pub fn blame(location: &str, conditions: &[(String, String)], rows_max: usize) -
                 if found.len() == rows_max {
                     return Ok(found);
                 }
-                let digests = if file.made_by.is_empty() { &commit.digests } else { &file.made_by };
-                found.push(Blamed {
-                    version: commit.version,
-                    time_ms: commit.time_ms,
-                    pipeline: commit.pipeline.clone(),
-                    digests: digests.clone(),
-                    checkpoint: commit.checkpoint,
-                    ranges: commit.ranges.clone(),
-                    file: file.path.clone(),
-                    row,
-                });
+                let mut commit = commit.clone();
+                if !file.made_by.is_empty() {
+                    commit.digests.clone_from(&file.made_by);
+                }
+                found.push(Blamed { commit, file: file.path.clone(), row });
             }
         }
     }
@@ -134,15 +131,15 @@ fn delta_commits(root: &Path) -> std::io::Result<Option<Vec<Seen>>> {
         let files: Vec<SeenFile> = files.filter(|file| !removed.contains(&file.path)).collect();
         let gone = actions.iter().filter_map(|action| decode(action["remove"]["path"].as_str()?));
         removed.extend(gone);
-        commits.push(Seen {
+        let commit = BlamedCommit {
             version,
             time_ms: info["timestamp"].as_i64().unwrap_or(0),
             pipeline: info["lakemill.pipeline"].as_str().map(str::to_owned),
             digests: serde_json::from_value(info["lakemill.digests"].clone()).unwrap_or_default(),
             checkpoint: info["lakemill.checkpoint"].as_u64(),
             ranges: serde_json::from_value(info["lakemill.ranges"].clone()).unwrap_or_default(),
-            files,
-        });
+        };
+        commits.push(Seen { commit, files });
     }
     Ok(Some(commits))
 }
@@ -158,7 +155,8 @@ fn seen_file(add: &Value) -> Option<SeenFile> {
     })
 }
 
-/// A path of the log: percent-encoded once (RFC 3986).
+/// A path of the log: percent-encoded once (RFC 3986). Unlike in `app_id::decode`, a `%` near its end may stand for itself: others write
+/// paths, too.
 fn decode(path: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();

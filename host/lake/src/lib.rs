@@ -23,7 +23,7 @@ mod stage;
 mod stats;
 
 pub use app_id::{AppId, AppIdKind};
-pub use blame::{Blamed, blame};
+pub use blame::{Blamed, BlamedCommit, blame};
 pub use delta::DeltaSink;
 pub use info::{TableInfo, TableKind, TableOwner, table_info};
 pub use options::{Compression, TableOptions};

@@ -44,24 +44,24 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print(of: &Blamed) {
-    let cells: Vec<String> = of.row.iter().map(|(name, cell)| format!("{name}={cell}")).collect();
+fn print(Blamed { commit, file, row }: &Blamed) {
+    let cells: Vec<String> = row.iter().map(|(name, cell)| format!("{name}={cell}")).collect();
     println!("{}", cells.join(" "));
-    match &of.pipeline {
-        Some(pipeline) => println!("  code      {} (pipeline {pipeline})", of.digests.join(", ")),
+    match &commit.pipeline {
+        Some(pipeline) => println!("  code      {} (pipeline {pipeline})", commit.digests.join(", ")),
         None => println!("  code      not Lakemill's, or somebody has rewritten the file since"),
     }
-    println!("  commit    version {} at {}", of.version, timestamp(of.time_ms.saturating_mul(1000)));
-    if let Some(checkpoint) = of.checkpoint {
-        let ranges: Vec<String> = of
+    println!("  commit    version {} at {}", commit.version, timestamp(commit.time_ms.saturating_mul(1000)));
+    if let Some(checkpoint) = commit.checkpoint {
+        let ranges: Vec<String> = commit
             .ranges
             .iter()
             .map(|(topic, partition, start, end)| format!("{topic}/{partition} {start}..{end}"))
             .collect();
         println!("  batch     {checkpoint}: {}", ranges.join(", "));
     }
-    if let (Some(partition), Some(offset)) = (of.row.get("_partition"), of.row.get("_offset")) {
+    if let (Some(partition), Some(offset)) = (row.get("_partition"), row.get("_offset")) {
         println!("  position  partition {partition}, offset {offset}");
     }
-    println!("  file      {}", of.file);
+    println!("  file      {file}");
 }

@@ -8,7 +8,7 @@ use lakemill_model::SinkError;
 
 use super::manifest::{Entry, FileEntry, LIST_VERSIONS, List, Totals, from_bytes};
 use super::{damaged, entry_name, list_name, shape_of};
-use crate::blame::{Seen, SeenFile};
+use crate::blame::{BlamedCommit, Seen, SeenFile};
 use crate::disk::{DiskError, Doing as _, read};
 use crate::options::local_path;
 use crate::shape::Shape;
@@ -79,15 +79,16 @@ pub(crate) fn commits(location: &str) -> Result<Vec<Seen>, SinkError> {
             stats: file.stats.and_then(|stats| serde_json::from_str(stats.get()).ok()).unwrap_or_default(),
             made_by: file.made_by,
         };
-        commits.push(Seen {
+        let files = entry.files.into_iter().map(file).collect();
+        let commit = BlamedCommit {
             version,
             time_ms: entry.time_ms,
             pipeline: Some(entry.pipeline),
             digests: entry.digests,
             checkpoint: entry.checkpoint,
             ranges: entry.ranges,
-            files: entry.files.into_iter().map(file).collect(),
-        });
+        };
+        commits.push(Seen { commit, files });
     }
     Ok(commits)
 }
