@@ -22,16 +22,19 @@ mod guests;
 #[path = "../common/raw.rs"]
 mod raw;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use lakemill_runtime::{COMPILE_VERB, compile_child};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args();
+    let program = arguments.next().unwrap_or_default();
     if arguments.next().as_deref() == Some(COMPILE_VERB) {
-        let memory_bytes_max = arguments.next().and_then(|bytes| bytes.parse().ok());
-        return compile_child(memory_bytes_max.unwrap_or_default());
+        let memory_bytes_max = arguments.next().and_then(|bytes| bytes.parse().ok()).unwrap_or_default();
+        let is_rogue = Path::new(&program).ends_with(confined::ROGUE);
+        return if is_rogue { confined::rogue_child(memory_bytes_max) } else { compile_child(memory_bytes_max) };
     }
     let mut arguments = Arguments::from_args();
     // Memory and time are the process's: one test at a time.
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     let trials = kinds::all().into_iter().map(|kind| trial(kind.name, move || kind.check()));
     let more = [
         trial("the_compiler_is_confined", confined::compiler),
+        trial("a_compiler_that_opens_a_socket_is_ended", confined::rogue),
         trial("import_probing", imports::only_the_list),
         trial("slots_show_nothing_of_their_last_owner", slots::memories),
         trial("tables_show_nothing_of_their_last_owner", slots::tables),
