@@ -263,6 +263,7 @@ impl Stage {
 
     /// Ends what does not end by itself.
     fn mend(&mut self) -> Result<()> {
+        self.cluster.tell("no-errors")?;
         self.cluster.tell("delay -1 0")?;
         self.cluster.tell(&format!("topic-error {TOPIC} none"))
     }

@@ -5,6 +5,7 @@
 //! ```text
 //! topic NAME PARTITIONS        makes a topic
 //! errors REQUEST ERROR...      answers the next requests of that kind with these errors, one each
+//! no-errors                    forgets those that were not met
 //! topic-error TOPIC ERROR      says so of the topic whenever it is asked about it; `none`: no longer
 //! leader TOPIC PARTITION ID    another broker leads
 //! down ID, up ID               a broker takes no connections, takes them again
@@ -79,6 +80,7 @@ fn obey(cluster: &Cluster, words: &[&str]) -> Result<(), Failed> {
             let errors: Vec<Error> = errors.iter().map(|name| find(&ERRORS, name)).collect::<Result<_, _>>()?;
             cluster.request_errors(find(&REQUESTS, request)?, &errors);
         }
+        ["no-errors"] => REQUESTS.iter().for_each(|(_, request)| cluster.clear_request_errors(*request)),
         ["topic-error", topic, error] => cluster.topic_error(topic, find(&ERRORS, error)?)?,
         ["leader", topic, partition, id] => cluster.partition_leader(topic, partition.parse()?, Some(id.parse()?))?,
         ["down", id] => cluster.broker_down(id.parse()?)?,
