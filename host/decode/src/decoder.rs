@@ -162,12 +162,23 @@ impl Decoder {
     /// # Errors
     /// If inferred columns cannot be written down; never because of a record.
     pub fn decode(&self, raw: &RawBatch) -> Result<Decoded, DecoderError> {
+        let run = self.run(raw)?;
+        if !run.grew {
+            return Ok(run.finish());
+        }
+        // Rows before a column was met and after it would be two batches, and are one in a replay, which knows the column from the
+        // beginning: as they are now.
+        Ok(self.run(raw)?.finish())
+    }
+
+    fn run<'a>(&'a self, raw: &'a RawBatch) -> Result<Run<'a>, DecoderError> {
         let mut run = Run {
             decoder: self,
             raw,
             topics: raw.topics().iter().map(|_| Topic::default()).collect(),
             decoded: Decoded::default(),
             times: HashMap::new(),
+            grew: false,
         };
         for (index, record) in raw.records().iter().enumerate() {
             match run.record(index, record) {
@@ -176,7 +187,7 @@ impl Decoder {
                 Err(Stop::Error(error)) => return Err(error),
             }
         }
-        Ok(run.finish())
+        Ok(run)
     }
 
     fn known(&self, topic: &Arc<str>) -> Option<Arc<Layout>> {
@@ -218,6 +229,8 @@ struct Run<'a> {
     decoded: Decoded,
     /// By topic index and partition.
     times: HashMap<(u16, i32), i64>,
+    /// A column was met that no record before had.
+    grew: bool,
 }
 
 impl<'a> Run<'a> {
@@ -392,6 +405,7 @@ impl<'a> Run<'a> {
         }
         let layout = self.decoder.inferred(topic, shown).map_err(Stop::Error)?;
         self.topics[usize::from(record.topic)].bare = Some(layout.clone());
+        self.grew = true;
         Ok(layout)
     }
 

@@ -13,6 +13,7 @@ use lakemill_state::Journal;
 
 use crate::budget::Budget;
 use crate::deploy::{Bounds, Mode};
+use crate::committer::Sinks;
 use crate::deployer::Deployer;
 use crate::error::PipelineError;
 use crate::run::Assembly;
@@ -74,8 +75,9 @@ pub(crate) fn assemble(
         sinks.push(side("late", file.resolve(&table.delta.path))?);
         Ok::<_, PipelineError>(sinks.len() - 1)
     });
-    let keeps_positions = |(_, sink): &(String, SinkSpec)| sink.console.is_none();
-    let anchor = spec.sinks.0.iter().position(keeps_positions).unwrap_or(dead_letters);
+    let is_console = |sink: usize| spec.sinks.0.get(sink).is_some_and(|(_, sink)| sink.console.is_some());
+    let keeps_positions: Vec<bool> = (0..sinks.len()).map(|sink| !is_console(sink)).collect();
+    let anchor = keeps_positions.iter().position(|keeps| *keeps).unwrap_or(dead_letters);
     let micros = |span: written::Watermark| {
         let us = |d: Duration| i64::try_from(d.as_micros()).unwrap_or(i64::MAX);
         Watermarks::new(us(span.delay.0), us(span.idle.0), us(span.future_max.0))
@@ -90,8 +92,7 @@ pub(crate) fn assemble(
         journal: Arc::new(Mutex::new(journal)),
         deployer: deployer.clone(),
         taps: taps.clone(),
-        sinks,
-        anchor,
+        sinks: Sinks { all: sinks, anchor, keeps_positions },
         dead_letters,
         late: late.transpose()?,
         budget: budget(spec),

@@ -11,13 +11,18 @@ pub(crate) enum Found<A, E> {
     Dead(u32, E),
 }
 
-/// More rows are dead than anybody wants to know of.
+/// Why not all guilty rows were found.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct TooMany<E> {
-    /// How many were found by then.
-    pub dead: u32,
-    /// The last one's error.
-    pub error: E,
+pub(crate) enum GivenUp<E, S> {
+    /// More rows are dead than anybody wants to know of.
+    TooMany {
+        /// How many were found by then.
+        dead: u32,
+        /// The last one's error.
+        error: E,
+    },
+    /// The caller does not want to go on.
+    Stopped(S),
 }
 
 enum Work<A, E> {
@@ -34,14 +39,16 @@ enum Work<A, E> {
 /// One guilty row among n costs at most 2·log2(n) calls: where a half goes well, the other one must be what fails, and is
 /// not called as a whole. Several guilty rows are found together and share the calls above where they part.
 ///
+/// `call` answers, or fails, or wants to hear no more.
+///
 /// # Errors
-/// [`TooMany`].
-pub(crate) fn bisect<A, E>(
+/// [`GivenUp`].
+pub(crate) fn bisect<A, E, S>(
     rows: u32,
     error: E,
     dead_max: u32,
-    mut call: impl FnMut(Range<u32>) -> Result<A, E>,
-) -> Result<Vec<Found<A, E>>, TooMany<E>> {
+    mut call: impl FnMut(Range<u32>) -> Result<Result<A, E>, S>,
+) -> Result<Vec<Found<A, E>>, GivenUp<E, S>> {
     let (mut found, mut dead) = (Vec::new(), 0);
     // The leftmost on top.
     let mut work = vec![Work::Failed(0..rows, error)];
@@ -54,34 +61,37 @@ pub(crate) fn bisect<A, E>(
             Work::Failed(range, error) if range.len() <= 1 => {
                 dead += 1;
                 if dead > dead_max {
-                    return Err(TooMany { dead, error });
+                    return Err(GivenUp::TooMany { dead, error });
                 }
                 found.push(Found::Dead(range.start, error));
                 continue;
             }
             // Alone it may be innocent, too: then what failed was the number of rows.
             Work::Suspect(range) if range.len() <= 1 => {
-                work.push(tried(range, &mut call));
+                work.push(tried(range, &mut call)?);
                 continue;
             }
             Work::Failed(range, _) | Work::Suspect(range) => range,
         };
         let middle = range.start + (range.end - range.start) / 2;
-        let left = tried(range.start..middle, &mut call);
+        let left = tried(range.start..middle, &mut call)?;
         work.push(match left {
             Work::Done(_) => Work::Suspect(middle..range.end),
-            _ => tried(middle..range.end, &mut call),
+            _ => tried(middle..range.end, &mut call)?,
         });
         work.push(left);
     }
     Ok(found)
 }
 
-fn tried<A, E>(range: Range<u32>, call: &mut impl FnMut(Range<u32>) -> Result<A, E>) -> Work<A, E> {
-    match call(range.clone()) {
+fn tried<A, E, S>(
+    range: Range<u32>,
+    call: &mut impl FnMut(Range<u32>) -> Result<Result<A, E>, S>,
+) -> Result<Work<A, E>, GivenUp<E, S>> {
+    Ok(match call(range.clone()).map_err(GivenUp::Stopped)? {
         Ok(answer) => Work::Done(Found::Answer(range, answer)),
         Err(error) => Work::Failed(range, error),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -96,7 +106,7 @@ mod tests {
         let found = bisect(rows, "whole", u32::MAX, |range| {
             calls += 1;
             let bad = guilty.iter().any(|row| range.contains(row)) || range.len() as u32 > rows_max;
-            if bad { Err("part") } else { Ok(range.start) }
+            Ok::<_, ()>(if bad { Err("part") } else { Ok(range.start) })
         });
         let (mut next, mut dead) = (0, Vec::new());
         for one in found.expect("no bound") {
@@ -142,10 +152,20 @@ mod tests {
         let mut calls = 0;
         let found = bisect(100_000, 0, 10, |_| {
             calls += 1;
-            Err::<(), _>(calls)
+            Ok::<_, ()>(Err::<(), _>(calls))
         });
-        assert_eq!(found.expect_err("too many").dead, 11);
+        assert!(matches!(found, Err(GivenUp::TooMany { dead: 11, .. })), "{found:?}");
         assert!(calls < 100, "{calls}");
+    }
+
+    #[test]
+    fn it_stops_when_it_is_told() {
+        let mut calls = 0;
+        let found = bisect(100_000, (), 10, |_| {
+            calls += 1;
+            if calls == 7 { Err("enough") } else { Ok(Err::<(), _>(())) }
+        });
+        assert_eq!((found, calls), (Err(GivenUp::Stopped("enough")), 7));
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use lakemill_model::CheckpointId;
 
@@ -22,14 +23,25 @@ pub(crate) struct Budget {
     pub per_minute_max: u64,
 }
 
-/// A budget, and the batch that it does not count for: somebody has said so.
+/// A budget, what was spent of it, and the batch that it does not count for: somebody has said so.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Allowance {
+pub(crate) struct Allowance<'a> {
     pub budget: Budget,
+    /// Goes on from run to run.
+    pub spending: &'a Mutex<Spending>,
     pub forgiven: Option<CheckpointId>,
 }
 
-impl Allowance {
+impl Allowance<'_> {
+    /// Notes a batch before it is committed; tells if it is too much.
+    pub fn spend(&self, checkpoint: CheckpointId, rows: u64, dead: u64, now_us: i64) -> Option<Over> {
+        if self.forgives(checkpoint) {
+            return None;
+        }
+        let mut spent = self.spending.lock().unwrap_or_else(PoisonError::into_inner);
+        self.budget.spend(&mut spent, rows, dead, now_us)
+    }
+
     pub fn forgives(&self, checkpoint: CheckpointId) -> bool {
         self.forgiven == Some(checkpoint)
     }
@@ -98,8 +110,23 @@ impl Budget {
         share.min(self.per_minute_max)
     }
 
-    /// Notes a batch before it is committed, at `now_us` in microseconds since 1970; tells if it is too much.
+    /// Notes a batch before it is committed, at `now_us` in microseconds since 1970. If it is too much, tells so, and does not
+    /// count it.
     pub fn spend(&self, spent: &mut Spending, rows: u64, dead: u64, now_us: i64) -> Option<Over> {
+        let over = self.add(spent, rows, dead, now_us);
+        if over.is_some() {
+            spent.batches.pop_back();
+            spent.rows -= rows;
+            spent.dead -= dead;
+            if dead > 0 {
+                spent.minute.pop_back();
+                spent.minute_dead -= dead;
+            }
+        }
+        over
+    }
+
+    fn add(&self, spent: &mut Spending, rows: u64, dead: u64, now_us: i64) -> Option<Over> {
         spent.batches.push_back((rows, dead));
         spent.rows += rows;
         spent.dead += dead;
@@ -119,6 +146,10 @@ impl Budget {
         {
             spent.minute.pop_front();
             spent.minute_dead -= dead;
+        }
+        if dead == 0 {
+            // Older good rows that leave the window make no batch a bad one.
+            return None;
         }
         if spent.dead as f64 > self.share_max * spent.rows.max(ROWS_MIN) as f64 {
             return Some(Over::Share { dead: spent.dead, rows: spent.rows, share_max: self.share_max });
@@ -141,6 +172,7 @@ mod tests {
         assert_eq!(BUDGET.spend(&mut spent, 300, 90, 1), None);
         let over = BUDGET.spend(&mut spent, 1, 1, 2).expect("101 of what counts as 1,000");
         assert_eq!(over, Over::Share { dead: 101, rows: 311, share_max: 0.1 });
+        assert_eq!((spent.rows, spent.dead), (310, 100), "what is refused is not counted");
         let words = "101 of the last 311 rows are dead, and `error_budget.share_max` allows 10%";
         assert_eq!(over.to_string(), words);
         let mut spent = Spending::default();
@@ -149,6 +181,10 @@ mod tests {
             assert_eq!(BUDGET.spend(&mut spent, 1_000, 0, at), None);
         }
         assert_eq!((spent.rows, spent.dead), (10_000, 0), "what is old is forgotten");
+        let mut spent = Spending::default();
+        assert_eq!(BUDGET.spend(&mut spent, 9_000, 0, 0), None);
+        assert_eq!(BUDGET.spend(&mut spent, 1_000, 900, 1), None);
+        assert_eq!(BUDGET.spend(&mut spent, 5_000, 0, 2), None, "a batch without a dead row is none too many");
     }
 
     #[test]

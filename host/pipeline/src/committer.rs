@@ -11,7 +11,7 @@ use lakemill_model::{
 };
 use lakemill_state::{Journal, Plan};
 
-use crate::budget::{Allowance, Spending};
+use crate::budget::Allowance;
 use crate::clock::{elapsed_us, now_us};
 use crate::counts::Counts;
 use crate::deployer::Deployer;
@@ -19,35 +19,45 @@ use crate::error::{OverBudget, PipelineError};
 use crate::job::{Claimed, Prepared, Report, Step};
 use crate::progress::Progress;
 use crate::reader::ranges;
+use crate::recover;
+
+/// Where rows go.
+pub(crate) struct Sinks {
+    pub all: Vec<Box<dyn Sink>>,
+    /// The sink that commits last, and always, once it has a table: its `done` says that a batch is everywhere.
+    pub anchor: usize,
+    /// By sink: a console does not.
+    pub keeps_positions: Vec<bool>,
+}
 
 pub(crate) struct Committer<'a> {
-    pub sinks: Vec<Box<dyn Sink>>,
-    /// The sink that commits last, and always: its `done` says that a batch is everywhere.
-    pub anchor: usize,
-    pub reports: Sender<Report>,
-    pub progress: &'a Progress,
-    pub journal: &'a Mutex<Journal>,
-    pub deployer: &'a Deployer,
-    pub budget: Allowance,
-    spending: Spending,
+    sinks: Vec<Box<dyn Sink>>,
+    anchor: usize,
+    keeps_positions: Vec<bool>,
+    reports: Sender<Report>,
+    progress: &'a Progress,
+    journal: &'a Mutex<Journal>,
+    deployer: &'a Deployer,
+    budget: Allowance<'a>,
     /// By sink: what it holds. A commit never sets a position back.
     held: Vec<Positions>,
+    /// By sink: whether it has a table.
+    has_table: Vec<bool>,
     epochs: Epochs,
 }
 
 impl<'a> Committer<'a> {
     pub fn new(
-        sinks: Vec<Box<dyn Sink>>,
-        anchor: usize,
+        Sinks { all: sinks, anchor, keeps_positions }: Sinks,
         reports: Sender<Report>,
         progress: &'a Progress,
         journal: &'a Mutex<Journal>,
         deployer: &'a Deployer,
-        budget: Allowance,
+        budget: Allowance<'a>,
     ) -> Self {
-        let held = vec![Positions::new(); sinks.len()];
-        let (spending, epochs) = Default::default();
-        Self { sinks, anchor, reports, progress, journal, deployer, budget, spending, held, epochs }
+        let (held, has_table) = (vec![Positions::new(); sinks.len()], vec![false; sinks.len()]);
+        let epochs = Epochs::default();
+        Self { sinks, anchor, keeps_positions, reports, progress, journal, deployer, budget, held, has_table, epochs }
     }
 
     /// Works until the reader says that there is nothing more, or something fails.
@@ -56,13 +66,17 @@ impl<'a> Committer<'a> {
             match steps.recv().map_err(|_| PipelineError::Lost("reader"))? {
                 Step::Batch { plan, prepared } => {
                     let prepared = prepared.recv().map_err(|_| PipelineError::Lost("worker"))?;
-                    let prepared = prepared.and_then(|prepared| self.affordable(&plan, prepared));
-                    if let Err(PipelineError::OverBudget(_) | PipelineError::Canary(_)) = &prepared {
-                        self.journal.lock().unwrap_or_else(PoisonError::into_inner).refuse(plan.checkpoint)?;
-                    }
-                    if self.commit(&plan, prepared?)? {
+                    let affordable = prepared.and_then(|prepared| self.affordable(&plan, prepared));
+                    match affordable.and_then(|prepared| Ok(self.commit(&plan, prepared)?)) {
                         // A reader that is gone has said why, in `steps`.
-                        drop(self.reports.send(Report::Committed(plan)));
+                        Ok(in_a_sink) => drop(self.reports.send(Report::Committed { plan, in_a_sink })),
+                        Err(PipelineError::Ending) => return Err(why(steps)),
+                        Err(error) => {
+                            if error.blames_code() {
+                                self.journal.lock().unwrap_or_else(PoisonError::into_inner).refuse(plan.checkpoint)?;
+                            }
+                            return Err(error);
+                        }
                     }
                 }
                 Step::Look { reply } => {
@@ -86,15 +100,18 @@ impl<'a> Committer<'a> {
         Ok(seen)
     }
 
-    /// Passes on what the error budget allows.
+    /// Passes on what the error budget allows; and a batch that some sink has a part of: it was allowed then.
     fn affordable(&mut self, plan: &Plan, prepared: Prepared) -> Result<Prepared, PipelineError> {
+        if recover::begun(plan, &self.held) {
+            return Ok(prepared);
+        }
         let Counts { rows_in, rows_dead, .. } = prepared.counts;
-        let over = self.budget.budget.spend(&mut self.spending, rows_in, rows_dead, now_us());
-        match over.filter(|_| !self.budget.forgives(plan.checkpoint)) {
+        match self.budget.spend(plan.checkpoint, rows_in, rows_dead, now_us()) {
             None => Ok(prepared),
             Some(over) => Err(PipelineError::OverBudget(Box::new(OverBudget {
                 checkpoint: plan.checkpoint,
                 ranges: ranges(&plan.delta),
+                code: plan.codes().cloned().collect(),
                 over: over.to_string(),
                 example: prepared.example,
             }))),
@@ -119,8 +136,8 @@ impl<'a> Committer<'a> {
         Ok(Claimed::Yes(self.held.clone()))
     }
 
-    /// Commits a batch to every sink that has rows of it, and to the anchor. False if the anchor has no table yet, so that
-    /// nothing says that the batch is done: its plan must be kept.
+    /// Commits a batch to every sink that has rows of it, and last to one that says that it is done: the anchor, or another one as
+    /// long as that has no table. False if none has: then the journal must say it.
     fn commit(&mut self, plan: &Arc<Plan>, mut prepared: Prepared) -> Result<bool, SinkError> {
         let started = Instant::now();
         let mut by_sink: Vec<Vec<Staged>> = self.sinks.iter().map(|_| Vec::new()).collect();
@@ -129,7 +146,11 @@ impl<'a> Committer<'a> {
         }
         let batch = Batch { checkpoint: plan.checkpoint, digests: plan.digests() };
         let mut commits = 0;
-        let anchor = std::mem::take(&mut by_sink[self.anchor]);
+        let others = (0..by_sink.len()).filter(|sink| *sink != self.anchor);
+        let tells =
+            |sink: &usize| self.keeps_positions[*sink] && (self.has_table[*sink] || !by_sink[*sink].is_empty());
+        let last = std::iter::once(self.anchor).chain(others).find(tells);
+        let of_last = last.map(|last| (last, std::mem::take(&mut by_sink[last])));
         for (sink, staged) in by_sink.into_iter().enumerate() {
             if !staged.is_empty() {
                 self.commit_sink(sink, staged, &batch, &plan.delta, plan.delta.starts())?;
@@ -137,9 +158,11 @@ impl<'a> Committer<'a> {
                 commits += 1;
             }
         }
-        let last = self.commit_sink(self.anchor, anchor, &batch, &plan.delta, plan.delta.ends())?;
-        reach(Point::AnchorCommitted);
-        commits += u64::from(last != CommitOutcome::Deferred);
+        if let Some((last, staged)) = of_last {
+            self.commit_sink(last, staged, &batch, &plan.delta, plan.delta.ends())?;
+            reach(Point::AnchorCommitted);
+            commits += 1;
+        }
         self.progress.committed(&prepared, commits, elapsed_us(started), now_us() / 1000);
         self.deployer.look(self.progress);
         for sink in &mut self.sinks {
@@ -147,7 +170,7 @@ impl<'a> Committer<'a> {
                 tracing::warn!(sink = sink.name(), %error, "maintenance of a table failed; its commits are not affected");
             }
         }
-        Ok(last != CommitOutcome::Deferred)
+        Ok(last.is_some())
     }
 
     fn commit_sink(
@@ -169,14 +192,29 @@ impl<'a> Committer<'a> {
         };
         let outcome = self.sinks[sink].commit(staged, &commit)?;
         match outcome {
-            CommitOutcome::Committed(_) => self.held[sink].advance(&delta),
+            CommitOutcome::Committed(_) => {
+                self.has_table[sink] = true;
+                self.held[sink].advance(&delta);
+            }
             CommitOutcome::AlreadyThere => {
+                self.has_table[sink] = true;
                 tracing::info!(sink = self.sinks[sink].name(), %checkpoint, "the commit was there already");
                 self.held[sink].advance(&delta);
             }
             CommitOutcome::Deferred => {}
         }
         Ok(outcome)
+    }
+}
+
+/// Why the run ends, of which a worker has only noticed that it does.
+fn why(steps: &Receiver<Step>) -> PipelineError {
+    loop {
+        match steps.recv() {
+            Ok(Step::Failed(error)) => return error,
+            Ok(Step::End) | Err(_) => return PipelineError::Ending,
+            Ok(_) => {}
+        }
     }
 }
 

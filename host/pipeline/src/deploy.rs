@@ -98,6 +98,20 @@ pub struct Difference {
     pub columns: BTreeMap<String, [Option<String>; 2]>,
 }
 
+/// Differences that are shown, and how many of them in the same columns.
+pub(crate) const SAMPLES_MAX: usize = 20;
+pub(crate) const SAMPLES_ALIKE_MAX: usize = 3;
+
+impl std::ops::AddAssign for Side {
+    fn add_assign(&mut self, more: Self) {
+        self.rows += more.rows;
+        self.dead += more.dead;
+        self.traps += more.traps;
+        self.call_us += more.call_us;
+        self.memory_bytes_max = self.memory_bytes_max.max(more.memory_bytes_max);
+    }
+}
+
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -115,6 +129,35 @@ impl TrialReport {
     pub fn diff_share(&self) -> f64 {
         let differ = self.rows_added + self.rows_missing + self.rows_changed;
         differ as f64 / self.rows_compared.max(1) as f64
+    }
+
+    /// Adds what one more batch came to.
+    pub(crate) fn add(&mut self, more: TrialReport) {
+        self.old += more.old;
+        self.new += more.new;
+        self.rows_compared += more.rows_compared;
+        self.rows_skipped += more.rows_skipped;
+        self.rows_added += more.rows_added;
+        self.rows_missing += more.rows_missing;
+        self.rows_changed += more.rows_changed;
+        for (column, rows) in more.columns_changed {
+            *self.columns_changed.entry(column).or_default() += rows;
+        }
+        for difference in more.samples {
+            self.sample(difference);
+        }
+    }
+
+    /// Keeps a difference to show, if there are not enough like it.
+    pub(crate) fn sample(&mut self, difference: Difference) {
+        let Difference { output, kind, columns, .. } = &difference;
+        let is_alike = |known: &&Difference| {
+            known.output == *output && known.kind == *kind && known.columns.keys().eq(columns.keys())
+        };
+        let alike = self.samples.iter().filter(is_alike).count();
+        if self.samples.len() < SAMPLES_MAX && alike < SAMPLES_ALIKE_MAX {
+            self.samples.push(difference);
+        }
     }
 
     /// What is to be done by the bounds; `None`: go on.

@@ -51,6 +51,8 @@ pub(crate) struct Deployer {
     bounds: Bounds,
     folder: PathBuf,
     lineup: Mutex<Arc<Lineup>>,
+    /// Held by whoever changes the code: one at a time, from the look at what runs to the last word about it.
+    changes: Mutex<()>,
     /// What ran before the last change, as long as the new code may still be taken back.
     previous: Mutex<Option<Probation>>,
     /// The last trial that has ended.
@@ -86,6 +88,7 @@ impl Deployer {
             bounds,
             folder,
             lineup: Mutex::new(lineup),
+            changes: Mutex::default(),
             previous: Mutex::default(),
             last_trial: Mutex::default(),
             stages: Mutex::default(),
@@ -138,6 +141,8 @@ impl Deployer {
     pub fn reload(&self, progress: &Progress, control: &Control) -> Result<Reloaded, PipelineError> {
         let started = Instant::now();
         let version = self.loader.named()?;
+        // Loading takes long, and changes nothing.
+        let _change = lock(&self.changes);
         let current = self.lineup();
         let on_trial = current.rollout.as_ref().is_some_and(|rollout| rollout.version.code == version.code);
         if version.code == current.main.code || on_trial {
@@ -149,11 +154,13 @@ impl Deployer {
         }
         self.fits_tables(&version, &current)?;
         let digests = version.code.digests.clone();
-        if self.mode != Mode::AtOnce {
+        // A pipeline that is parked has no batches to try anything on.
+        if self.mode != Mode::AtOnce && !progress.is_parked() {
             self.end_trial("other components came");
             self.try_out(Arc::new(version))?;
             return Ok(Reloaded::OnTrial { digests });
         }
+        self.end_trial("other components took over");
         self.take_over(Arc::new(version), progress);
         control.resume(false);
         Ok(Reloaded::Swapped { digests, took: started.elapsed() })
@@ -161,6 +168,11 @@ impl Deployer {
 
     /// The code on trial takes over; its digests. `None` if there is none.
     pub fn promote(&self, progress: &Progress) -> Option<Vec<String>> {
+        let _change = lock(&self.changes);
+        self.promote_now(progress)
+    }
+
+    fn promote_now(&self, progress: &Progress) -> Option<Vec<String>> {
         let rollout = self.lineup().rollout.clone()?;
         self.end_trial("promoted");
         let digests = rollout.version.code.digests.clone();
@@ -172,20 +184,50 @@ impl Deployer {
     /// The code on trial is dropped, or, without one, the code before the last change comes back; the digests of what is gone.
     /// `None` if there is neither.
     pub fn roll_back(&self, why: &str, progress: &Progress) -> Option<Vec<String>> {
+        let _change = lock(&self.changes);
+        match self.lineup().rollout {
+            Some(_) => self.drop_trial(why, progress),
+            None => self.go_back(why, progress),
+        }
+    }
+
+    /// Code has failed on a batch of which nothing was committed: the canary among it is dropped, or the code before the last change
+    /// comes back. False if it is to be asked again and would do the same: it is what runs, and nothing was before it.
+    pub fn take_back(&self, failed: &[Code], why: &str, progress: &Progress) -> bool {
+        let _change = lock(&self.changes);
         let current = self.lineup();
-        let gone = match &current.rollout {
-            Some(rollout) => {
-                self.end_trial(&format!("taken back: {why}"));
-                self.set(current.main.clone(), None);
-                rollout.version.code.clone()
-            }
-            None => {
-                let Probation { previous, .. } = lock(&self.previous).take()?;
-                self.set(previous.clone(), None);
-                progress.swapped(previous.code.digests.clone(), &previous.names());
-                current.main.code.clone()
-            }
-        };
+        if let Some(canary) = current.canary()
+            && failed.contains(&canary.code)
+        {
+            return self.drop_trial(why, progress).is_some();
+        }
+        // Other code runs by now.
+        if !failed.contains(&current.main.code) {
+            return true;
+        }
+        self.go_back(why, progress).is_some()
+    }
+
+    /// The code on trial is dropped.
+    fn drop_trial(&self, why: &str, progress: &Progress) -> Option<Vec<String>> {
+        let current = self.lineup();
+        let rollout = current.rollout.as_ref()?;
+        self.end_trial(&format!("taken back: {why}"));
+        self.set(current.main.clone(), None);
+        Some(self.gone(rollout.version.code.clone(), why, progress))
+    }
+
+    /// The code before the last change comes back; what is on trial stays there.
+    fn go_back(&self, why: &str, progress: &Progress) -> Option<Vec<String>> {
+        let current = self.lineup();
+        let Probation { previous, .. } = lock(&self.previous).take()?;
+        self.set(previous.clone(), current.rollout.clone());
+        progress.swapped(previous.code.digests.clone(), &previous.names());
+        Some(self.gone(current.main.code.clone(), why, progress))
+    }
+
+    /// Remembers code that was taken back; its digests.
+    fn gone(&self, gone: Code, why: &str, progress: &Progress) -> Vec<String> {
         progress.rolled_back();
         tracing::error!(digests = gone.digests.join(", "), reason = why, "rolled back: the last good components stay");
         let active = self.lineup().main.code.clone();
@@ -193,11 +235,13 @@ impl Deployer {
             known.active = Some(active);
             known.refuse(gone.clone());
         });
-        Some(gone.digests)
+        gone.digests
     }
 
     /// A batch was committed: does what the bounds of a trial ask for.
     pub fn look(&self, progress: &Progress) {
+        // Somebody is at it: the next batch comes soon.
+        let Ok(_change) = self.changes.try_lock() else { return };
         let mut probation = lock(&self.previous);
         if let Some(left) = probation.as_mut() {
             left.batches_left = left.batches_left.saturating_sub(1);
@@ -207,8 +251,8 @@ impl Deployer {
         let Some(rollout) = self.lineup().rollout.clone() else { return };
         match rollout.judge() {
             None => {}
-            Some(Verdict::Promote) => drop(self.promote(progress)),
-            Some(Verdict::RollBack(why)) => drop(self.roll_back(&why, progress)),
+            Some(Verdict::Promote) => drop(self.promote_now(progress)),
+            Some(Verdict::RollBack(why)) => drop(self.drop_trial(&why, progress)),
         }
     }
 
@@ -249,7 +293,9 @@ impl Deployer {
     fn end_trial(&self, outcome: &str) {
         if let Some(rollout) = &self.lineup().rollout {
             let report = TrialReport { outcome: Some(outcome.to_owned()), ..rollout.report() };
-            let shown = serde_json::to_string(&report).expect("a report is plain data");
+            // What rows hold does not belong in a log.
+            let shown = TrialReport { samples: Vec::new(), ..report.clone() };
+            let shown = serde_json::to_string(&shown).expect("a report is plain data");
             tracing::info!(report = shown, "the trial has ended");
             *lock(&self.last_trial) = Some(report);
         }

@@ -6,15 +6,11 @@ use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 use lakemill_model::{ChangeBatch, Emission};
 
-use crate::deploy::{Difference, TrialReport};
+use crate::deploy::{Difference, SAMPLES_ALIKE_MAX, SAMPLES_MAX, TrialReport};
 use crate::error::PipelineError;
 use crate::poison::Called;
 use crate::project::project;
 use crate::version::Version;
-
-/// Differences that are shown, and how many of them in the same columns.
-const SAMPLES_MAX: usize = 20;
-const SAMPLES_ALIKE_MAX: usize = 3;
 
 /// Longer cells are cut.
 const CELL_CHARS_MAX: usize = 120;
@@ -26,11 +22,11 @@ struct Made {
     of: Vec<(i32, i64, u32)>,
 }
 
-/// Adds what one transform of both versions made of the same rows to the report.
-pub(crate) fn compare(
+/// Adds what one transform of both versions made of the same rows of a topic to the report.
+pub(crate) fn compare<'a>(
     index: usize,
-    old: (&Version, &[Called]),
-    new: (&Version, &[Called]),
+    old: (&Version, impl Iterator<Item = &'a Called>),
+    new: (&Version, impl Iterator<Item = &'a Called>),
     report: &mut TrialReport,
 ) -> Result<(), PipelineError> {
     let (old, new) = (made(index, old.0, old.1)?, made(index, new.0, new.1)?);
@@ -43,7 +39,11 @@ pub(crate) fn compare(
 }
 
 /// By output.
-fn made(index: usize, version: &Version, called: &[Called]) -> Result<BTreeMap<String, Vec<Made>>, PipelineError> {
+fn made<'a>(
+    index: usize,
+    version: &Version,
+    called: impl Iterator<Item = &'a Called>,
+) -> Result<BTreeMap<String, Vec<Made>>, PipelineError> {
     let mut all: BTreeMap<String, Vec<Made>> = BTreeMap::new();
     let description = version.transforms[index].transform.description();
     for Called { batch, outcome } in called {
@@ -82,21 +82,17 @@ fn compare_output(output: &str, old: &[Made], new: &[Made], report: &mut TrialRe
         theirs.extend(made.of.iter().enumerate().map(|(row, place)| (*place, (&made.rows, row))));
     }
     let sample = |report: &mut TrialReport, place: &(i32, i64, u32), kind, columns: BTreeMap<_, _>| {
-        let alike = |known: &&Difference| {
-            known.output == output && known.kind == kind && known.columns.keys().eq(columns.keys())
-        };
-        let alike = report.samples.iter().filter(alike).count();
-        if report.samples.len() < SAMPLES_MAX && alike < SAMPLES_ALIKE_MAX {
-            let (partition, offset, _) = *place;
-            report.samples.push(Difference { output: output.to_owned(), partition, offset, kind, columns });
-        }
+        let (partition, offset, _) = *place;
+        report.sample(Difference { output: output.to_owned(), partition, offset, kind, columns });
     };
     for made in old {
         for (row, place) in made.of.iter().enumerate() {
             match theirs.remove(place) {
                 None => {
                     report.rows_missing += 1;
-                    sample(report, place, "missing", cells(&made.rows, row, 0));
+                    if report.samples.len() < SAMPLES_MAX {
+                        sample(report, place, "missing", cells(&made.rows, row, 0));
+                    }
                 }
                 Some((rows, other)) => {
                     let columns = changed(&made.rows, row, rows, other);
@@ -115,7 +111,7 @@ fn compare_output(output: &str, old: &[Made], new: &[Made], report: &mut TrialRe
     report.rows_added += theirs.len() as u64;
     let mut added: Vec<_> = theirs.into_iter().collect();
     added.sort_by_key(|(place, _)| *place);
-    for (place, (rows, row)) in added.iter().take(SAMPLES_MAX) {
+    for (place, (rows, row)) in added.iter().take(SAMPLES_ALIKE_MAX) {
         sample(report, place, "added", cells(rows, *row, 1));
     }
 }

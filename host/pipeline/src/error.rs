@@ -4,7 +4,7 @@ use std::fmt;
 
 use lakemill_decode::DecoderError;
 use lakemill_model::{CheckpointId, Disposition, SinkError, SourceError, TransformError};
-use lakemill_state::JournalError;
+use lakemill_state::{Code, JournalError};
 
 use crate::spec::SpecError;
 
@@ -49,8 +49,16 @@ pub enum PipelineError {
     #[error("{0}")]
     OverBudget(Box<OverBudget>),
     /// A canary failed on a batch: nothing of it was committed.
-    #[error("the canary failed: {0}")]
-    Canary(String),
+    #[error("the canary failed: {reason}")]
+    Canary {
+        /// What was on trial.
+        code: Box<Code>,
+        /// Why.
+        reason: String,
+    },
+    /// The run comes to its end in the middle of a batch, of which nothing was committed.
+    #[error("the batch under way was left, since the run ends")]
+    Ending,
     /// A sink did not take the rows.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -69,6 +77,8 @@ pub struct OverBudget {
     pub checkpoint: CheckpointId,
     /// Its ranges.
     pub ranges: String,
+    /// What made it.
+    pub code: Vec<Code>,
     /// By how much.
     pub over: String,
     /// Why one of its rows is dead.
@@ -77,7 +87,7 @@ pub struct OverBudget {
 
 impl fmt::Display for OverBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { checkpoint, ranges, over, example } = self;
+        let Self { checkpoint, ranges, over, example, .. } = self;
         write!(f, "batch {checkpoint} ({ranges}) is over the error budget: {over}")?;
         match example {
             Some(example) => write!(f, "; one of them: {example}"),
@@ -96,9 +106,28 @@ impl PipelineError {
             PipelineError::Sink(error) => error.disposition(),
             PipelineError::Decode(_) => Disposition::Retry,
             PipelineError::OverBudget(_) => Disposition::Park,
-            PipelineError::Canary(_) => Disposition::Retry,
+            PipelineError::Canary { .. } | PipelineError::Ending => Disposition::Retry,
             PipelineError::Journal(error) => error.disposition(),
             PipelineError::Lost(_) => Disposition::Halt,
+        }
+    }
+
+    /// Whether other code may do the batch that it is about: the same code does the same again.
+    pub(crate) fn blames_code(&self) -> bool {
+        match self {
+            PipelineError::Invalid(_)
+            | PipelineError::Transform { .. }
+            | PipelineError::OverBudget(_)
+            | PipelineError::Canary { .. }
+            | PipelineError::Sink(SinkError::Schema { .. }) => true,
+            PipelineError::Spec(_)
+            | PipelineError::Load { .. }
+            | PipelineError::Source(_)
+            | PipelineError::Decode(_)
+            | PipelineError::Ending
+            | PipelineError::Sink(_)
+            | PipelineError::Journal(_)
+            | PipelineError::Lost(_) => false,
         }
     }
 

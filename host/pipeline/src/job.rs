@@ -61,8 +61,6 @@ pub(crate) struct Prepared {
     pub rows_staged: Vec<(usize, u64)>,
     /// Kafka timestamps in milliseconds since 1970 and how many records have each.
     pub kafka_times_ms: Vec<(i64, u64)>,
-    /// Calls of transforms that failed.
-    pub traps: u64,
     /// Why one of the dead rows is dead.
     pub example: Option<String>,
     /// Microseconds that a worker spent on each stage.
@@ -71,6 +69,6 @@ pub(crate) struct Prepared {
 
 /// What the committer tells the reader.
 pub(crate) enum Report {
-    /// The batch is in every sink.
-    Committed(Arc<Plan>),
+    /// The batch is in every sink; and whether a sink says so.
+    Committed { plan: Arc<Plan>, in_a_sink: bool },
 }

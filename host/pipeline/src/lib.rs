@@ -25,6 +25,7 @@ mod counts;
 mod deployer;
 mod diff;
 mod job;
+mod late;
 mod letters;
 mod outputs;
 mod poison;

@@ -128,17 +128,21 @@ impl Loader {
                 row: declared.row.iter().map(written::Column::field).collect(),
             }),
         };
-        let versions = std::iter::once(&*main).chain(rollout.iter().map(|rollout| &*rollout.version));
-        let config = DecoderConfig { mode, projection: projection(versions), ..DecoderConfig::default() };
-        // What was written down by an earlier run, or by another process, holds.
-        let book = self.book.clone();
-        let settle = move |topic: &str, shown| book.settle(topic, shown, joined).map_err(|error| error.to_string());
-        let decoder = Decoder::new(config, Box::new(settle));
-        let decoder = match before {
-            Some(before) => decoder.with_inferred_of(&before.decoder),
-            None => decoder,
+        let decoder = |projection| {
+            let config = DecoderConfig { mode: mode.clone(), projection, ..DecoderConfig::default() };
+            // What was written down by an earlier run, or by another process, holds.
+            let book = self.book.clone();
+            let settle = move |topic: &str, shown| book.settle(topic, shown, joined).map_err(|error| error.to_string());
+            let decoder = Decoder::new(config, Box::new(settle));
+            match before {
+                Some(before) => decoder.with_inferred_of(&before.decoder),
+                None => decoder,
+            }
         };
-        Lineup { decoder, main, rollout }
+        let reads = projection(&main);
+        let on_trial = rollout.as_ref().map(|rollout| projection(&rollout.version)).filter(|other| *other != reads);
+        let trial_decoder = on_trial.map(|reads| Arc::new(decoder(reads)));
+        Lineup { decoder: decoder(reads), main, rollout, trial_decoder }
     }
 
     /// Memory that components hold right now, in bytes.

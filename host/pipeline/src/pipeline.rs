@@ -3,13 +3,14 @@
 //! A fault that may pass is a restart without losing the process: the run ends at its last commit, waits, and recovers as after
 //! a crash, by the same decisions.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lakemill_model::{CheckpointId, Disposition, SourceError, Transform};
 use lakemill_state::Code;
 
 use crate::assemble::{self, Options, sink_names};
 use crate::breaker::{Breaker, Circuit};
+use crate::budget::Spending;
 use crate::control::{Control, Wish};
 use crate::deployer::{Deployer, Reloaded};
 use crate::error::PipelineError;
@@ -25,6 +26,8 @@ pub struct Pipeline {
     options: Options,
     deployer: Arc<Deployer>,
     taps: Arc<Taps>,
+    /// What was spent of the error budget.
+    spending: Mutex<Spending>,
 }
 
 impl Pipeline {
@@ -55,7 +58,7 @@ impl Pipeline {
 
     fn of(file: SpecFile, options: Options, loader: Loader, version: Version) -> Result<Self, PipelineError> {
         let deployer = Deployer::new(loader, version, options.mode, options.bounds, file.state_folder())?;
-        Ok(Self { file, options, deployer: Arc::new(deployer), taps: Arc::default() })
+        Ok(Self { file, options, deployer: Arc::new(deployer), taps: Arc::default(), spending: Mutex::default() })
     }
 
     /// Memory that components hold right now, in bytes.
@@ -88,26 +91,32 @@ impl Pipeline {
                 Ok(()) => return Ok(self.status(progress)),
                 Err(error) => error,
             };
-            if control.is_stopped() && matches!(error, PipelineError::Source(SourceError::Unreachable { .. })) {
-                // Nobody vouched for the last batches in time: they are read again.
+            let is_left = matches!(error, PipelineError::Ending | PipelineError::Source(SourceError::Unreachable { .. }));
+            if control.is_stopped() && is_left {
+                // Nobody vouched for the last batches in time, or they were not brought to an end: they are read again.
                 return Ok(self.status(progress));
             }
-            if let PipelineError::Canary(why) = &error
-                && self.deployer.roll_back(why, progress).is_some()
-            {
+            if let PipelineError::Canary { code, .. } = &error {
+                // One that is gone already made this batch before it went: it is made anew.
+                self.deployer.take_back(std::slice::from_ref(code), &error.to_string(), progress);
                 continue;
             }
             if self.options.until_caught_up || self.file.spec.source.kafka.is_none() {
                 return Err(error);
             }
+            // New code that cannot live with the error budget goes before the pipeline parks; and what other code made than
+            // the one that is there now is made anew.
+            if let PipelineError::OverBudget(over) = &error
+                && self.deployer.take_back(&over.code, &error.to_string(), progress)
+            {
+                continue;
+            }
             match error.disposition() {
-                // New code that cannot live with the error budget goes before the pipeline parks.
-                Disposition::Park if self.deployer.roll_back(&error.to_string(), progress).is_some() => {}
                 Disposition::Park => match self.park(progress, control, &error) {
                     Some(wish) => forgiven = wish,
                     None => return Ok(self.status(progress)),
                 },
-                Disposition::Retry if progress.batches() > 0 => {
+                _ if progress.batches() > 0 && may_pass(&error) => {
                     let wait = breaker.failed(committed, fastrand::f64());
                     tracing::warn!(
                         %error,
@@ -135,8 +144,8 @@ impl Pipeline {
     ) -> Result<(), PipelineError> {
         let assembly = assemble::assemble(&self.file, &self.options, &self.deployer, &self.taps)?;
         self.clean_up(&assembly.journal.lock().unwrap_or_else(PoisonError::into_inner));
-        self.deployer.begin(assembly.sinks.iter().map(|sink| sink.stage()).collect());
-        assembly.run(progress, control, forgiven)
+        self.deployer.begin(assembly.sinks.all.iter().map(|sink| sink.stage()).collect());
+        assembly.run(progress, control, &self.spending, forgiven)
     }
 
     /// Removes code that nobody needs any more.
@@ -158,8 +167,9 @@ impl Pipeline {
             "parked: the pipeline keeps its place; mend the component, or let the batch pass with `lakemill resume \
              --over-budget`"
         );
-        progress.parked(Some(error.to_string()));
+        // What was asked for before is no answer to this; what is asked for from now on is.
         control.forget();
+        progress.parked(Some(error.to_string()));
         loop {
             let wish = control.wait(None);
             if control.is_stopped() {
@@ -196,8 +206,10 @@ impl Pipeline {
     }
 
     /// The code on trial takes over; its digests. `None` if there is none.
-    pub fn promote(&self, progress: &Progress) -> Option<Vec<String>> {
-        self.deployer.promote(progress)
+    pub fn promote(&self, progress: &Progress, control: &Control) -> Option<Vec<String>> {
+        let digests = self.deployer.promote(progress)?;
+        control.resume(false);
+        Some(digests)
     }
 
     /// The code on trial is dropped, or, without one, the code before the last change comes back; the digests of what is gone.
@@ -205,4 +217,10 @@ impl Pipeline {
     pub fn roll_back(&self, progress: &Progress) -> Option<Vec<String>> {
         self.deployer.roll_back("by command", progress)
     }
+}
+
+/// Whether to try again may help a pipeline that ran: brokers that answered once are waited for, too.
+fn may_pass(error: &PipelineError) -> bool {
+    error.disposition() == Disposition::Retry
+        || matches!(error, PipelineError::Source(SourceError::Unreachable { .. }))
 }

@@ -186,7 +186,6 @@ impl Progress {
             summary.sinks[*sink].rows += rows;
         }
         summary.batches += 1;
-        summary.traps += prepared.traps;
         (summary.circuit, summary.trouble) = (Circuit::Closed, None);
         summary.commits += commits;
         if prepared.counts.rows_written > 0 {
@@ -202,6 +201,16 @@ impl Progress {
     }
 
     /// Batches committed.
+    /// A call of a transform failed.
+    pub(crate) fn trapped(&self) {
+        self.lock().summary.traps += 1;
+    }
+
+    /// Whether the pipeline waits for a command.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.lock().summary.parked
+    }
+
     pub(crate) fn batches(&self) -> u64 {
         self.lock().summary.batches
     }

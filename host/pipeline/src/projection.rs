@@ -7,9 +7,9 @@ use crate::spec::written::Metadata;
 use crate::version::{BoundTransform, Version};
 
 /// What transforms read, outputs copy and sinks add.
-pub(crate) fn projection<'a>(versions: impl IntoIterator<Item = &'a Version>) -> Projection {
+pub(crate) fn projection(version: &Version) -> Projection {
     let mut all = Projection::default();
-    for BoundTransform { transform, outputs } in versions.into_iter().flat_map(|version| &version.transforms) {
+    for BoundTransform { transform, outputs } in &version.transforms {
         let description = transform.description();
         for reads in &description.reads {
             match reads {

@@ -1,5 +1,5 @@
 //! The reader: polls the source, closes batches, writes plans, and takes and gives back partitions. It alone touches the
-//! source and the journal.
+//! source; of the journal, workers write how a batch was cut, and the committer that one was refused.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -210,13 +210,18 @@ impl Reader<'_> {
 
     /// Takes partitions: see ARCHITECTURE.md, "Exactly once".
     fn take(&mut self, partitions: Vec<TopicPartition>) -> Result<(), Stop> {
+        // What was committed before partitions went is no plan any more.
+        while let Ok(report) = self.reports.try_recv() {
+            self.note(report)?;
+        }
         let mut positions = self.claim(&partitions)?;
         self.owned.extend(partitions.iter().cloned());
         let now = now_us();
         let mut watermarks = self.watermarks.lock().unwrap_or_else(PoisonError::into_inner);
         partitions.iter().for_each(|tp| watermarks.assign(tp.clone(), now));
         drop(watermarks);
-        let remembered = self.journal().remembered().plans.clone();
+        let is_theirs = |plan: &&Plan| plan.delta.iter().any(|(tp, _)| partitions.contains(tp));
+        let remembered: Vec<Plan> = self.journal().remembered().plans.iter().filter(is_theirs).cloned().collect();
         let recover::Replay { plans, void } =
             recover::replay(&remembered, &positions, &self.held, |plan| self.lineup.fits(plan));
         for checkpoint in void {
@@ -369,14 +374,12 @@ impl Reader<'_> {
     }
 
     fn note(&mut self, report: Report) -> Result<(), Stop> {
-        let Report::Committed(plan) = report;
-        // Batches commit in order; one that came before the anchor had a table was not reported by itself.
-        let done = |other: &CheckpointId| *other <= plan.checkpoint;
+        let Report::Committed { plan, in_a_sink } = report;
         let mut journal = self.journal();
-        let upto: Vec<_> = journal.remembered().plans.iter().map(|p| p.checkpoint).filter(done).collect();
-        for checkpoint in upto {
-            journal.done(checkpoint)?;
+        if !in_a_sink {
+            journal.start(&plan.delta.ends())?;
         }
+        journal.done(plan.checkpoint)?;
         drop(journal);
         self.source.report(&plan.delta.ends());
         Ok(())

@@ -1,15 +1,18 @@
 //! New code on trial: what it sees, and where its results are noted. A shadow has a thread of its own, which falls behind rather
 //! than hold up the pipeline.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use lakemill_model::{BatchClock, ChangeBatch, TransformError};
+use lakemill_decode::Decoder;
+use lakemill_model::{BatchClock, ChangeBatch, RawBatch};
 
 use crate::clock::elapsed_us;
 use crate::deploy::{Bounds, Mode, Side, TrialReport, Verdict};
 use crate::diff::compare;
+use crate::late;
 use crate::error::PipelineError;
 use crate::poison::{self, Called};
 use crate::version::Version;
@@ -24,12 +27,21 @@ pub(crate) struct Rollout {
     samples: Option<Sender<Sample>>,
 }
 
-/// What one transform made of a batch.
+/// What the transforms made of the records of a batch.
 pub(crate) struct Sample {
     pub old: Arc<Version>,
-    pub index: usize,
-    pub batch: Arc<ChangeBatch>,
     pub clock: BatchClock,
+    /// Rows behind this event time, in microseconds since 1970, went through no transform.
+    pub late_before_us: Option<i64>,
+    pub calls: Vec<Call>,
+    /// The records, and who decodes them for the new code; `None`: it reads what the old one reads.
+    pub raw: Option<(Arc<Decoder>, RawBatch)>,
+}
+
+/// What one transform made of rows.
+pub(crate) struct Call {
+    pub transform: usize,
+    pub batch: Arc<ChangeBatch>,
     pub called: Arc<Vec<Called>>,
     /// Microseconds that it took.
     pub call_us: u64,
@@ -70,12 +82,20 @@ impl Rollout {
         self.noted().judge(&self.bounds)
     }
 
+    /// Whether a shadow could look at a batch now; if it is busy, the rows are counted.
+    pub fn is_free(&self, rows: usize) -> bool {
+        let Some(samples) = &self.samples else { return false };
+        if samples.is_full() {
+            self.noted().rows_skipped += rows as u64;
+        }
+        !samples.is_full()
+    }
+
     /// Lets a shadow see a batch, unless it is busy.
     pub fn show(&self, sample: Sample) {
         let Some(samples) = &self.samples else { return };
-        let rows = sample.batch.len() as u64;
-        if samples.try_send(sample).is_err() {
-            self.noted().rows_skipped += rows;
+        if let Err(refused) = samples.try_send(sample) {
+            self.noted().rows_skipped += rows(&refused.into_inner().calls, 0) as u64;
         }
     }
 
@@ -106,32 +126,63 @@ fn dead(called: &[Called]) -> u64 {
 
 fn shadow(version: &Version, samples: &Receiver<Sample>, report: &Mutex<TrialReport>) {
     while let Ok(sample) = samples.recv() {
-        let started = Instant::now();
-        let called = call(version, &sample);
-        let call_us = elapsed_us(started);
-        let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
-        let rows = sample.batch.len();
-        note(&mut report.old, &sample.old, rows, &sample.called, sample.call_us);
-        let compared = match called {
-            Ok(called) => {
-                note(&mut report.new, version, rows, &called, call_us);
-                compare(sample.index, (&sample.old, &sample.called), (version, &called), &mut report)
-            }
-            Err(error) => {
-                report.new.rows += rows as u64;
-                report.new.traps += 1;
-                Err(PipelineError::Invalid(error.to_string()))
-            }
-        };
-        if let Err(error) = compared {
+        // Made beside the report: who asks for it does not wait.
+        let mut of_batch = TrialReport::default();
+        if let Err(error) = look(version, sample, &mut of_batch) {
             tracing::warn!(%error, "the shadow failed on a batch");
         }
+        report.lock().unwrap_or_else(PoisonError::into_inner).add(of_batch);
     }
 }
 
-/// The same calls as the old code had.
-fn call(version: &Version, sample: &Sample) -> Result<Vec<Called>, TransformError> {
-    let bound = version.transforms.get(sample.index);
-    let bound = bound.ok_or_else(|| TransformError::Refused("there are fewer transforms than before".into()))?;
-    poison::whole(bound, &sample.batch, sample.clock)
+/// Runs the new code on what the old one has run on, and compares.
+fn look(version: &Version, sample: Sample, report: &mut TrialReport) -> Result<(), PipelineError> {
+    let Sample { old, clock, late_before_us, calls, raw } = sample;
+    let mut decoded = None;
+    if let Some((decoder, raw)) = &raw {
+        let on_time = |batch: ChangeBatch| match late_before_us {
+            Some(low) => batch.select(&late::on_time(&batch, low)),
+            None => batch,
+        };
+        let batches = decoder.decode(raw)?.batches.into_iter().map(on_time).filter(|batch| !batch.is_empty());
+        decoded = Some(batches.map(Arc::new).collect::<Vec<_>>());
+    }
+    let old_has = |index: usize| calls.iter().filter(move |call| call.transform == index);
+    for (index, bound) in version.transforms.iter().enumerate() {
+        let theirs = decoded.iter().flatten().map(|batch| &batch.envelope.topic);
+        let topics: BTreeSet<_> = old_has(index).map(|call| &call.batch.envelope.topic).chain(theirs).collect();
+        for topic in topics {
+            let is_its = |batch: &Arc<ChangeBatch>| batch.envelope.topic == *topic;
+            let before: Vec<&Call> = old_has(index).filter(|call| is_its(&call.batch)).collect();
+            for Call { batch, called, call_us, .. } in &before {
+                note(&mut report.old, &old, batch.len(), called, *call_us);
+            }
+            let batches: Vec<Arc<ChangeBatch>> = match &decoded {
+                Some(decoded) => decoded.iter().filter(|batch| is_its(batch)).cloned().collect(),
+                None => before.iter().map(|call| call.batch.clone()).collect(),
+            };
+            let mut called = Vec::new();
+            for batch in batches {
+                let started = Instant::now();
+                match poison::whole(bound, &batch, clock) {
+                    Ok(its) => {
+                        note(&mut report.new, version, batch.len(), &its, elapsed_us(started));
+                        called.extend(its);
+                    }
+                    Err(error) => {
+                        report.new.rows += batch.len() as u64;
+                        report.new.traps += 1;
+                        return Err(PipelineError::Invalid(error.to_string()));
+                    }
+                }
+            }
+            let before = before.iter().flat_map(|call| call.called.iter());
+            compare(index, (&old, before), (version, called.iter()), report)?;
+        }
+    }
+    Ok(())
+}
+
+fn rows(calls: &[Call], transform: usize) -> usize {
+    calls.iter().filter(|call| call.transform == transform).map(|call| call.batch.len()).sum()
 }

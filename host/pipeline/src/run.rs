@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{bounded, unbounded};
-use lakemill_model::{BatchLimits, CheckpointId, Positions, Sink, Source, StartAt, Watermarks};
+use lakemill_model::{BatchLimits, CheckpointId, Positions, Source, StartAt, Watermarks};
 use lakemill_state::Journal;
 
-use crate::budget::{Allowance, Budget};
-use crate::committer::Committer;
+use crate::budget::{Allowance, Budget, Spending};
+use crate::committer::{Committer, Sinks};
 use crate::control::Control;
 use crate::deployer::Deployer;
 use crate::error::PipelineError;
@@ -24,9 +24,7 @@ pub(crate) struct Assembly {
     pub limits: BatchLimits,
     pub journal: Arc<Mutex<Journal>>,
     pub deployer: Arc<Deployer>,
-    pub sinks: Vec<Box<dyn Sink>>,
-    /// Index into `sinks`.
-    pub anchor: usize,
+    pub sinks: Sinks,
     /// Index into `sinks`.
     pub dead_letters: usize,
     /// Index into `sinks`.
@@ -47,18 +45,20 @@ impl Assembly {
         self,
         progress: &Progress,
         control: &Control,
+        spending: &Mutex<Spending>,
         forgiven: Option<CheckpointId>,
     ) -> Result<(), PipelineError> {
-        let budget = Allowance { budget: self.budget, forgiven };
+        let budget = Allowance { budget: self.budget, spending, forgiven };
         let workshop = Workshop {
-            stages: self.sinks.iter().map(|sink| sink.stage()).collect(),
+            stages: self.sinks.all.iter().map(|sink| sink.stage()).collect(),
             dead_letters: self.dead_letters,
             late: self.late,
             watermarks: Arc::new(Mutex::new(self.watermarks)),
             journal: self.journal.clone(),
             budget,
             taps: self.taps,
-            sink_names: self.sinks.iter().map(|sink| sink.name().into()).collect(),
+            progress,
+            sink_names: self.sinks.all.iter().map(|sink| sink.name().into()).collect(),
         };
         // One batch for each worker, and one that waits for the first free one; the reader fills the next one meanwhile.
         let (steps_in, steps) = bounded(self.workers);
@@ -82,11 +82,10 @@ impl Assembly {
             ended,
             progress,
             watermarks,
-            held: Arc::new(vec![Positions::new(); self.sinks.len()]),
+            held: Arc::new(vec![Positions::new(); self.sinks.all.len()]),
             owned: Vec::new(),
         };
-        let committer =
-            Committer::new(self.sinks, self.anchor, reports_in, progress, &self.journal, &self.deployer, budget);
+        let committer = Committer::new(self.sinks, reports_in, progress, &self.journal, &self.deployer, budget);
         std::thread::scope(|scope| {
             spawn(scope, "reader", move || reader.run());
             for _ in 0..self.workers {
@@ -95,12 +94,22 @@ impl Assembly {
                 spawn(scope, "worker", move || workshop.work(&jobs, &emptied, &ending));
             }
             drop(jobs);
+            // The committer's channels close with its end, in whatever way that comes; a reader that waits for records looks at
+            // this.
+            let _ended = SetAtEnd(ended);
             let result = committer.run(&steps);
-            // The committer's channels close here; a reader that waits for records looks at this.
-            ended.store(true, Ordering::Relaxed);
             drop(steps);
             result
         })
+    }
+}
+
+/// Sets a flag when it is dropped.
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

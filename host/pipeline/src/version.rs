@@ -99,12 +99,14 @@ impl Version {
 
 /// What one batch goes through.
 pub(crate) struct Lineup {
-    /// Decodes what any of the versions reads.
-    pub decoder: Decoder,
     /// Makes the tables.
     pub main: Arc<Version>,
+    /// Decodes what it reads.
+    pub decoder: Decoder,
     /// New code on trial beside it.
     pub rollout: Option<Arc<Rollout>>,
+    /// Decodes what that reads, if it is something else: a value that only new code reads breaks nothing for the old one.
+    pub trial_decoder: Option<Arc<Decoder>>,
 }
 
 impl Lineup {

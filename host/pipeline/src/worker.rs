@@ -1,41 +1,46 @@
 //! A worker: turns a planned batch into staged rows: decode, transform, project, stage. Nothing it does is visible
 //! outside.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow_select::concat::concat_batches;
 use crossbeam_channel::{Receiver, Sender};
-use lakemill_decode::Decoded;
+use lakemill_decode::{Decoded, Undecodable};
 use lakemill_failpoint::{Point, reach};
 use lakemill_model::{
     Answer, BatchClock, ChangeBatch, NextOffset, OutputRows, Positions, RawBatch, Stage, TopicPartition,
     TransformError, Vouch, Watermarks,
 };
-use lakemill_state::{Cut, Death, Journal};
+use lakemill_state::{Cut, Death, Journal, Piece};
 
+use crate::breaker::Circuit;
 use crate::budget::Allowance;
 use crate::clock::elapsed_us;
 use crate::counts::{Seen, Spent};
 use crate::deploy::{self, Mode};
 use crate::error::{OverBudget, PipelineError};
 use crate::job::{Job, Prepared};
+use crate::late;
 use crate::letters::{self, Letter, LetterStage};
-use crate::poison::{self, Called};
+use crate::poison::{self, Called, Failure, Unsolved};
+use crate::progress::Progress;
 use crate::project::project;
 use crate::reader::ranges;
-use crate::rollout::Sample;
+use crate::rollout::{Call, Sample};
 use crate::tap::{self, Point as TapPoint, Taps};
-use crate::version::{BoundTransform, Version};
+use crate::version::{BoundTransform, Lineup, Version};
 
 /// How often a worker that waits for the source looks whether the run ends.
 const TICK: Duration = Duration::from_millis(100);
 /// How long it waits then.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// And how long before it is said that nobody answers; the next commit takes that back.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// What all workers of a pipeline share.
-pub(crate) struct Workshop {
+pub(crate) struct Workshop<'a> {
     /// By sink index; the dead letters are one of them.
     pub stages: Vec<Arc<dyn Stage>>,
     pub dead_letters: usize,
@@ -43,10 +48,11 @@ pub(crate) struct Workshop {
     pub late: Option<usize>,
     pub watermarks: Arc<Mutex<Watermarks>>,
     pub journal: Arc<Mutex<Journal>>,
-    pub budget: Allowance,
     pub taps: Arc<Taps>,
     /// By sink index.
     pub sink_names: Vec<Arc<str>>,
+    pub budget: Allowance<'a>,
+    pub progress: &'a Progress,
 }
 
 /// What became of a record; of two fates the later one in this list counts.
@@ -59,6 +65,18 @@ enum Fate {
     Dead,
 }
 
+/// What one version's decoder makes of the records.
+struct Part {
+    batches: Vec<Arc<ChangeBatch>>,
+    dead: Vec<Undecodable>,
+}
+
+impl Part {
+    fn of(decoded: Decoded) -> Self {
+        Self { batches: decoded.batches.into_iter().map(Arc::new).collect(), dead: decoded.dead }
+    }
+}
+
 /// Which code rows went through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Side {
@@ -68,7 +86,7 @@ enum Side {
 
 /// A batch under way.
 struct Bench<'a> {
-    shop: &'a Workshop,
+    shop: &'a Workshop<'a>,
     job: &'a Job,
     /// By record of the raw batch.
     fates: Vec<Fate>,
@@ -77,18 +95,23 @@ struct Bench<'a> {
     rows: BTreeMap<(usize, Side), Vec<OutputRows>>,
     seen: Vec<Seen>,
     spent: Spent,
-    /// Where transforms failed on this batch just now.
+    /// Where transforms failed on this batch, in an earlier run or just now.
     cuts: Vec<Cut>,
-    traps: u64,
+    /// Some of it is not in the plan yet.
+    cut_anew: bool,
+    /// What a shadow is to look at.
+    shown: Vec<Call>,
+    ending: &'a dyn Fn() -> bool,
 }
 
-impl Workshop {
+impl Workshop<'_> {
     /// Prepares batches until there are no more. What they were read into goes back to be filled again: fresh memory costs
     /// a page fault per 4 KiB. `ending` says whether the run comes to its end.
     pub fn work(&self, jobs: &Receiver<Job>, emptied: &Sender<RawBatch>, ending: &impl Fn() -> bool) {
         while let Ok(mut job) = jobs.recv() {
             let vouch = job.vouch.take();
-            let prepared = self.prepare(&job).and_then(|prepared| vouched(vouch, ending).map(|()| prepared));
+            let prepared = self.prepare(&job, ending);
+            let prepared = prepared.and_then(|prepared| self.vouched(vouch, ending).map(|()| prepared));
             // A committer that is gone has its own reason.
             if job.prepared.send(prepared).is_err() {
                 return;
@@ -98,7 +121,7 @@ impl Workshop {
         }
     }
 
-    fn prepare(&self, job: &Job) -> Result<Prepared, PipelineError> {
+    fn prepare(&self, job: &Job, ending: &dyn Fn() -> bool) -> Result<Prepared, PipelineError> {
         let mut bench = Bench {
             shop: self,
             job,
@@ -107,21 +130,17 @@ impl Workshop {
             rows: BTreeMap::new(),
             seen: vec![Seen::default(); job.lineup.main.transforms.len()],
             spent: Spent::default(),
-            cuts: Vec::new(),
-            traps: 0,
+            cuts: job.plan.cuts.clone(),
+            cut_anew: false,
+            shown: Vec::new(),
+            ending,
         };
         self.taps.show(TapPoint::Raw, || tap::lines(&job.raw));
         let started = Instant::now();
         let decoded = job.lineup.decoder.decode(&job.raw)?;
         bench.spent.decode_us = elapsed_us(started);
         self.observe(&decoded, job.plan.now_us);
-        bench.take_dead(&decoded);
-        for (number, batch) in (0..).zip(decoded.batches) {
-            if let Some(batch) = bench.without_late(batch) {
-                self.taps.show(TapPoint::Decoded, || tap::changes(&batch));
-                bench.transform(number, &Arc::new(batch))?;
-            }
-        }
+        bench.go_through(decoded)?;
         bench.write_cuts_down()?;
         let example = bench.letters.iter().find(|letter| letter.stage != LetterStage::Late);
         let example = example.map(|letter| letter.reason.clone());
@@ -129,6 +148,27 @@ impl Workshop {
         let staged = bench.stage()?;
         reach(Point::BatchStaged);
         Ok(Prepared { example, ..bench.prepared(staged) })
+    }
+
+    /// Waits until the source says that the records are of the topics that they are taken for; while the run ends, not for long: what is
+    /// not committed is read again.
+    fn vouched(&self, vouch: Option<Box<dyn Vouch>>, ending: &dyn Fn() -> bool) -> Result<(), PipelineError> {
+        let Some(mut vouch) = vouch else { return Ok(()) };
+        let (started, mut ending_since, mut is_told) = (Instant::now(), None, false);
+        loop {
+            if let Some(answer) = vouch.answer(TICK) {
+                return Ok(answer?);
+            }
+            if ending() && ending_since.get_or_insert_with(Instant::now).elapsed() > FAREWELL {
+                return Err(vouch.unanswered().into());
+            }
+            if !is_told && started.elapsed() > SILENCE {
+                is_told = true;
+                let trouble = PipelineError::from(vouch.unanswered()).to_string();
+                tracing::warn!(trouble, "nothing is committed until the brokers answer");
+                self.progress.restarting(Circuit::Open, Some(trouble));
+            }
+        }
     }
 
     fn observe(&self, decoded: &Decoded, now_us: i64) {
@@ -140,8 +180,38 @@ impl Workshop {
 }
 
 impl Bench<'_> {
-    fn take_dead(&mut self, decoded: &Decoded) {
-        for dead in &decoded.dead {
+    /// What the records decode to, through the code that the plan names.
+    fn go_through(&mut self, decoded: Decoded) -> Result<(), PipelineError> {
+        let (lineup, ours) = (self.job.lineup.clone(), Part::of(decoded));
+        let Some((canary, rollout)) = self.job.plan.canary.as_ref().zip(lineup.rollout.as_ref()) else {
+            self.part(Side::Main, &lineup.main, &ours, None)?;
+            self.show_shadow(&lineup);
+            return Ok(());
+        };
+        let (raw, percent) = (&self.job.raw, canary.percent);
+        let is_canary = |record: u32| deploy::is_canary(raw.key(&raw.records()[record as usize]), percent);
+        self.part(Side::Main, &lineup.main, &ours, Some(&|record| !is_canary(record)))?;
+        let theirs = match &lineup.trial_decoder {
+            None => ours,
+            Some(decoder) => {
+                let started = Instant::now();
+                let theirs = Part::of(decoder.decode(raw)?);
+                self.spent.decode_us += elapsed_us(started);
+                theirs
+            }
+        };
+        self.part(Side::Canary, &rollout.version, &theirs, Some(&is_canary))
+    }
+
+    /// Records through one version: all of them, or those that are its.
+    fn part(
+        &mut self,
+        side: Side,
+        version: &Arc<Version>,
+        part: &Part,
+        is_its: Option<&dyn Fn(u32) -> bool>,
+    ) -> Result<(), PipelineError> {
+        for dead in part.dead.iter().filter(|dead| is_its.is_none_or(|is_its| is_its(dead.record))) {
             self.fates[dead.record as usize] = Fate::Dead;
             self.letters.push(Letter {
                 record: dead.record,
@@ -151,76 +221,81 @@ impl Bench<'_> {
                 backtrace: None,
             });
         }
-    }
-
-    /// Sends late rows aside if the pipeline has a place for them.
-    fn without_late(&mut self, batch: ChangeBatch) -> Option<ChangeBatch> {
-        for &record in &batch.envelope.records {
-            self.fates[record as usize] = Fate::Filtered;
-        }
-        let (Some(_), Some(low)) = (self.shop.late, self.job.plan.watermark_us) else { return Some(batch) };
-        let mut on_time = Vec::with_capacity(batch.len());
-        for row in 0..batch.len() {
-            let (event_time, snapshot) = (batch.envelope.event_time_us[row], batch.envelope.snapshots[row]);
-            match event_time {
-                Some(time) if time < low && !snapshot => {
-                    let record = batch.envelope.records[row];
-                    self.fates[record as usize] = Fate::Late;
-                    let reason = format!("event time is {} ms behind the watermark", (low - time) / 1000);
-                    self.letters.push(Letter {
-                        record,
-                        stage: LetterStage::Late,
-                        reason,
-                        digest: None,
-                        backtrace: None,
-                    });
-                }
-                _ => on_time.push(row as u32),
-            }
-        }
-        match on_time.len() {
-            0 => None,
-            all if all == batch.len() => Some(batch),
-            _ => Some(batch.select(&on_time)),
-        }
-    }
-
-    fn transform(&mut self, number: u32, batch: &Arc<ChangeBatch>) -> Result<(), PipelineError> {
-        let lineup = self.job.lineup.clone();
-        let canary = self.job.plan.canary.as_ref().zip(lineup.rollout.as_ref());
-        let Some((canary, rollout)) = canary else { return self.side(number, Side::Main, &lineup.main, batch) };
-        let is_canary = |row: &u32| {
-            let record = &self.job.raw.records()[batch.envelope.records[*row as usize] as usize];
-            deploy::is_canary(self.job.raw.key(record), canary.percent)
-        };
-        let (new, old): (Vec<u32>, Vec<u32>) = (0..batch.len() as u32).partition(is_canary);
-        for (rows, side, version) in [(old, Side::Main, &lineup.main), (new, Side::Canary, &rollout.version)] {
-            match rows.len() {
-                0 => {}
-                all if all == batch.len() => self.side(number, side, version, batch)?,
-                _ => self.side(number, side, version, &Arc::new(batch.select(&rows)))?,
+        for batch in &part.batches {
+            let rows = is_its.map(|is_its| {
+                let its = batch.envelope.records.iter().zip(0..).filter(|(record, _)| is_its(**record));
+                its.map(|(_, row)| row).collect::<Vec<u32>>()
+            });
+            let its = match rows {
+                Some(rows) if rows.is_empty() => continue,
+                Some(rows) if rows.len() < batch.len() => Arc::new(batch.select(&rows)),
+                _ => batch.clone(),
+            };
+            if let Some(batch) = self.without_late(its) {
+                self.shop.taps.show(TapPoint::Decoded, || tap::changes(&batch));
+                self.side(side, version, &batch)?;
             }
         }
         Ok(())
     }
 
+    /// Sends late rows aside if the pipeline has a place for them.
+    fn without_late(&mut self, batch: Arc<ChangeBatch>) -> Option<Arc<ChangeBatch>> {
+        for &record in &batch.envelope.records {
+            self.fates[record as usize] = Fate::Filtered;
+        }
+        let Some(low) = self.late_before_us() else { return Some(batch) };
+        let mut on_time = Vec::with_capacity(batch.len());
+        for row in 0..batch.len() {
+            match late::behind_us(&batch, row, low) {
+                None => on_time.push(row as u32),
+                Some(us) => {
+                    let record = batch.envelope.records[row];
+                    self.fates[record as usize] = Fate::Late;
+                    self.letters.push(Letter {
+                        record,
+                        stage: LetterStage::Late,
+                        reason: format!("event time is {} ms behind the watermark", us / 1000),
+                        digest: None,
+                        backtrace: None,
+                    });
+                }
+            }
+        }
+        match on_time.len() {
+            0 => None,
+            all if all == batch.len() => Some(batch),
+            _ => Some(Arc::new(batch.select(&on_time))),
+        }
+    }
+
+    /// The event time, in microseconds since 1970, before which rows are late; `None`: none is.
+    fn late_before_us(&self) -> Option<i64> {
+        self.shop.late.and(self.job.plan.watermark_us)
+    }
+
+    /// Lets new code on trial look at what the old code has made.
+    fn show_shadow(&mut self, lineup: &Lineup) {
+        let calls = std::mem::take(&mut self.shown);
+        let Some(rollout) = &lineup.rollout else { return };
+        if rollout.mode == Mode::Shadow && rollout.is_free(self.job.raw.len()) {
+            let raw = lineup.trial_decoder.clone().map(|decoder| (decoder, self.job.raw.clone()));
+            let (old, clock, late_before_us) = (lineup.main.clone(), self.clock(), self.late_before_us());
+            rollout.show(Sample { old, clock, late_before_us, calls, raw });
+        }
+    }
+
     /// Rows that one version is for.
-    fn side(
-        &mut self,
-        number: u32,
-        side: Side,
-        version: &Arc<Version>,
-        batch: &Arc<ChangeBatch>,
-    ) -> Result<(), PipelineError> {
+    fn side(&mut self, side: Side, version: &Arc<Version>, batch: &Arc<ChangeBatch>) -> Result<(), PipelineError> {
         for (index, bound) in version.transforms.iter().enumerate() {
             let started = Instant::now();
             let called = Arc::new(match side {
-                Side::Main => self.call(number, index, bound, batch)?,
+                Side::Main => self.call(index, bound, batch)?,
                 Side::Canary => self.call_canary(bound, batch)?,
             });
             let call_us = elapsed_us(started);
             self.spent.transform_us += call_us;
-            self.show(side, index, version, batch, &called, call_us);
+            self.note(side, index, version, batch, &called, call_us);
             let started = Instant::now();
             if let Some(seen) = self.seen.get_mut(index) {
                 seen.rows_in += batch.len() as u64;
@@ -238,26 +313,21 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Lets a trial know of a call.
-    fn show(
-        &self,
+    /// Keeps what a trial is to know of a call.
+    fn note(
+        &mut self,
         side: Side,
         index: usize,
-        version: &Arc<Version>,
+        version: &Version,
         batch: &Arc<ChangeBatch>,
         called: &Arc<Vec<Called>>,
         call_us: u64,
     ) {
         let Some(rollout) = &self.job.lineup.rollout else { return };
         match rollout.mode {
-            Mode::Shadow => rollout.show(Sample {
-                old: version.clone(),
-                index,
-                batch: batch.clone(),
-                clock: self.clock(),
-                called: called.clone(),
-                call_us,
-            }),
+            Mode::Shadow => {
+                self.shown.push(Call { transform: index, batch: batch.clone(), called: called.clone(), call_us });
+            }
             Mode::Canary(_) => rollout.note(side == Side::Canary, version, batch.len(), called, call_us),
             Mode::AtOnce => {}
         }
@@ -267,49 +337,57 @@ impl Bench<'_> {
         BatchClock { now_us: self.job.plan.now_us, watermark_us: self.job.plan.watermark_us }
     }
 
-    /// A canary that fails is taken back, and its batch is done without it.
+    /// A canary that fails is taken back, and its batch is done without it; unless some sink has a part of it, which this code made.
     fn call_canary(&self, bound: &BoundTransform, batch: &Arc<ChangeBatch>) -> Result<Vec<Called>, PipelineError> {
         poison::whole(bound, batch, self.clock()).map_err(|error| {
-            if self.job.begun {
-                return self.failed(bound, error);
-            }
-            let error = self.failed(bound, error);
-            PipelineError::Canary(error.to_string())
+            self.shop.progress.trapped();
+            self.of_canary(self.failed(bound, error))
         })
+    }
+
+    /// What a canary's failure is.
+    fn of_canary(&self, error: PipelineError) -> PipelineError {
+        match &self.job.plan.canary {
+            Some(canary) if !self.job.begun => {
+                PipelineError::Canary { code: Box::new(canary.code.clone()), reason: error.to_string() }
+            }
+            _ => error,
+        }
+    }
+
+    /// What a failure of rows that one side made is.
+    fn of_side(&self, side: Side, error: impl Into<PipelineError>) -> PipelineError {
+        match (side, error.into()) {
+            (Side::Canary, error) if error.blames_code() => self.of_canary(error),
+            (_, error) => error,
+        }
     }
 
     /// Calls a transform; where it fails, finds the rows that it fails on. A plan that knows from an earlier run says how the batch is
     /// cut.
     fn call(
         &mut self,
-        number: u32,
         index: usize,
         bound: &BoundTransform,
         batch: &Arc<ChangeBatch>,
     ) -> Result<Vec<Called>, PipelineError> {
-        let (plan, clock) = (&self.job.plan, self.clock());
-        let is_this = |cut: &&Cut| cut.batch == number && cut.transform as usize == index;
-        if let Some(cut) = plan.cuts.iter().find(is_this) {
-            return poison::again(bound, batch, clock, cut).map_err(|error| self.failed(bound, error));
-        }
-        let error = match poison::whole(bound, batch, clock) {
+        let (plan, clock, started) = (&self.job.plan, self.clock(), Instant::now());
+        let called = match self.known_pieces(index, batch) {
+            Some(pieces) => poison::again(bound, batch, clock, |record| pieces.get(&record).copied()),
+            None => poison::whole(bound, batch, clock),
+        };
+        let error = match called {
             Ok(called) => return Ok(called),
             Err(error @ TransformError::Refused(_)) => return Err(self.failed(bound, error)),
             // Some sink has rows of the batch, made when this call went well: it will again.
             Err(error) if self.job.begun => return Err(self.failed(bound, error)),
             Err(error) => error,
         };
-        self.traps += 1;
+        self.shop.progress.trapped();
         let dead_max = self.shop.budget.of_batch(plan.checkpoint, batch.len() as u32);
-        let (called, pieces) = poison::isolate(bound, batch, clock, error, dead_max).map_err(|too_many| {
-            let of = bound.transform.description();
-            PipelineError::OverBudget(Box::new(OverBudget {
-                checkpoint: plan.checkpoint,
-                ranges: ranges(&plan.delta),
-                over: format!("component {} fails on more than {dead_max} of its rows", of.name),
-                example: Some(too_many.error.to_string()),
-            }))
-        })?;
+        let failure = Failure { error, took: started.elapsed() };
+        let isolated = poison::isolate(bound, batch, clock, failure, dead_max, self.ending);
+        let (called, pieces) = isolated.map_err(|unsolved| self.unsolved(bound, dead_max, &unsolved))?;
         let dead = called.iter().filter(|called| called.outcome.is_err()).count();
         tracing::warn!(
             component = %bound.transform.description().name,
@@ -319,8 +397,44 @@ impl Bench<'_> {
             dead,
             "the component failed on a batch: the rows that it fails on go to the dead letters"
         );
-        self.cuts.push(Cut { batch: number, transform: index as u32, pieces });
+        self.keep_pieces(index, batch, pieces);
         Ok(called)
+    }
+
+    /// How a batch was cut for a transform in an earlier run, by record; `None`: it was not.
+    fn known_pieces(&self, index: usize, batch: &ChangeBatch) -> Option<HashMap<u32, &Piece>> {
+        let of_transform = self.cuts.iter().filter(|cut| cut.transform as usize == index);
+        let pieces: HashMap<u32, &Piece> =
+            of_transform.flat_map(|cut| &cut.pieces).map(|piece| (piece.record, piece)).collect();
+        batch.envelope.records.iter().any(|record| pieces.contains_key(record)).then_some(pieces)
+    }
+
+    /// In place of those that its rows had before.
+    fn keep_pieces(&mut self, index: usize, batch: &ChangeBatch, pieces: Vec<Piece>) {
+        let records: HashSet<u32> = batch.envelope.records.iter().copied().collect();
+        for cut in self.cuts.iter_mut().filter(|cut| cut.transform as usize == index) {
+            cut.pieces.retain(|piece| !records.contains(&piece.record));
+        }
+        self.cuts.retain(|cut| !cut.pieces.is_empty());
+        self.cuts.push(Cut { transform: index as u32, pieces });
+        self.cut_anew = true;
+    }
+
+    fn unsolved(&self, bound: &BoundTransform, dead_max: u32, unsolved: &Unsolved) -> PipelineError {
+        let name = &bound.transform.description().name;
+        let (over, example) = match unsolved {
+            Unsolved::Ending => return PipelineError::Ending,
+            Unsolved::TooMany(error) => {
+                (format!("component {name} fails on more than {dead_max} of its rows"), Some(error.to_string()))
+            }
+            Unsolved::TooLong(most) => {
+                let over = format!("to find the rows that component {name} fails on takes more than {} s", most.as_secs());
+                (over, None)
+            }
+        };
+        let (checkpoint, ranges) = (self.job.plan.checkpoint, ranges(&self.job.plan.delta));
+        let code = self.job.plan.codes().cloned().collect();
+        PipelineError::OverBudget(Box::new(OverBudget { checkpoint, ranges, code, over, example }))
     }
 
     fn failed(&self, bound: &BoundTransform, source: TransformError) -> PipelineError {
@@ -335,7 +449,7 @@ impl Bench<'_> {
 
     /// Before anything of the batch can be committed: a failure for want of time may not come again in a replay.
     fn write_cuts_down(&mut self) -> Result<(), PipelineError> {
-        if !self.cuts.is_empty() {
+        if self.cut_anew {
             let cuts = std::mem::take(&mut self.cuts);
             self.shop.journal.lock().unwrap_or_else(PoisonError::into_inner).cut(self.job.plan.checkpoint, cuts)?;
         }
@@ -383,7 +497,7 @@ impl Bench<'_> {
             if keep.as_ref().map_or(emission.rows.is_empty(), Vec::is_empty) {
                 continue;
             }
-            let plan = version.plan(index, emission.output, batch)?;
+            let plan = version.plan(index, emission.output, batch).map_err(|error| self.of_side(side, error))?;
             let rows = project(batch, &plan, emission, keep.as_deref()).map_err(|error| {
                 PipelineError::Invalid(format!(
                     "output `{}`: the answer passed its checks but makes no table: {error}",
@@ -460,7 +574,8 @@ impl Bench<'_> {
             let point = if is_letters { TapPoint::Dead } else { TapPoint::Transformed };
             for rows in joined(parts) {
                 self.shop.taps.show(point, || Some(tap::first(self.shop.sink_names[sink].clone(), &rows.batch)));
-                let files = self.shop.stages[sink].stage(plan.checkpoint, rows)?;
+                let staged_part = self.shop.stages[sink].stage(plan.checkpoint, rows);
+                let files = staged_part.map_err(|error| self.of_side(side, error))?;
                 staged.push((sink, lakemill_model::Staged { made_by: made_by.clone().unwrap_or_default(), ..files }));
             }
         }
@@ -469,7 +584,7 @@ impl Bench<'_> {
     }
 
     fn prepared(self, staged: Vec<(usize, lakemill_model::Staged)>) -> Prepared {
-        let mut prepared = Prepared { spent: self.spent, seen: self.seen, traps: self.traps, ..Prepared::default() };
+        let mut prepared = Prepared { spent: self.spent, seen: self.seen, ..Prepared::default() };
         let counts = &mut prepared.counts;
         for fate in &self.fates {
             match fate {
@@ -506,21 +621,6 @@ impl Seen {
         }
         self.rows_filtered += dropped.into_iter().filter(|dropped| *dropped).count() as u64;
         self.rows_dead += answer.rejections.len() as u64;
-    }
-}
-
-/// Waits until the source says that the records are of the topics that they are taken for; while the run ends, not for long: what is not
-/// committed is read again.
-fn vouched(vouch: Option<Box<dyn Vouch>>, ending: &impl Fn() -> bool) -> Result<(), PipelineError> {
-    let Some(mut vouch) = vouch else { return Ok(()) };
-    let mut since = None;
-    loop {
-        if let Some(answer) = vouch.answer(TICK) {
-            return Ok(answer?);
-        }
-        if ending() && since.get_or_insert_with(Instant::now).elapsed() > FAREWELL {
-            return Err(vouch.unanswered().into());
-        }
     }
 }
 

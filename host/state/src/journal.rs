@@ -215,7 +215,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Remembers how a batch was cut, durably: only then may a part of it be committed.
+    /// Remembers all of how a batch was cut, durably: only then may a part of it be committed.
     ///
     /// # Errors
     /// If the file cannot be written.

@@ -52,20 +52,18 @@ pub struct Canary {
 /// failure for want of time or memory may not come again in a replay, which must give the same rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cut {
-    /// Which of the batches that the records decode to.
-    pub batch: u32,
     /// Which transform.
     pub transform: u32,
     /// Its pieces, in order: together all rows of the call.
     pub pieces: Vec<Piece>,
 }
 
-/// Rows that were one call in the end.
+/// Rows that were one call in the end. Named by their record, which is the same whatever the records decode to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
-    /// How many.
-    pub rows: u32,
-    /// Why the row is dead; `None`: the call went well.
+    /// The record of its first row, as an index into the batch's records; it goes on to the next piece.
+    pub record: u32,
+    /// Why its row, its only one, is dead; `None`: the call went well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead: Option<Death>,
 }
@@ -92,10 +90,14 @@ impl Plan {
         digests
     }
 
+    /// What it goes through: the code, and that of a canary.
+    pub fn codes(&self) -> impl Iterator<Item = &Code> {
+        std::iter::once(&self.code).chain(self.canary.iter().map(|canary| &canary.code))
+    }
+
     /// All that the component store must keep for it.
     pub fn content(&self) -> impl Iterator<Item = &str> {
-        let codes = std::iter::once(&self.code).chain(self.canary.iter().map(|canary| &canary.code));
-        codes.flat_map(Code::content)
+        self.codes().flat_map(Code::content)
     }
 }
 

@@ -277,6 +277,20 @@ fn inference_is_strict_and_grows_by_columns() {
 }
 
 #[test]
+fn a_batch_that_shows_a_new_column_is_what_a_replay_makes_of_it() {
+    let decoder = decoder(SchemaMode::Infer);
+    decoder.decode(&raw(&[(None, Some(&create(r#"{"a":1}"#)))])).expect("decodes");
+    let list = [create(r#"{"a":2}"#), create(r#"{"a":3,"b":"new"}"#), create(r#"{"a":4}"#)];
+    let records: Vec<_> = list.iter().map(|value| (None, Some(value.as_str()))).collect();
+    let (first, replay) = (decoder.decode(&raw(&records)), decoder.decode(&raw(&records)));
+    let lens = |decoded: Result<Decoded, DecoderError>| {
+        decoded.expect("decodes").batches.iter().map(|batch| (batch.len(), batch.schema.row.len())).collect::<Vec<_>>()
+    };
+    assert_eq!(lens(first), [(3, 2)]);
+    assert_eq!(lens(replay), [(3, 2)]);
+}
+
+#[test]
 fn a_broken_record_adds_no_column() {
     let decoder = decoder(SchemaMode::Infer);
     let list = [create(r#"{"id":1}"#), create(r#"{"id":"x","more":2}"#), create(r#"{"id":3}"#)];

@@ -161,8 +161,8 @@ fn a_plan_that_is_made_anew_and_its_cuts_are_remembered() {
     let anew = Plan { canary: Some(Canary { code: code.clone(), percent: 10 }), ..plan(1, 0, 5) };
     journal.plan(anew.clone()).expect("plan");
     let death = Death { reason: "it trapped".into(), backtrace: Some("frame 0".into()) };
-    let pieces = vec![Piece { rows: 4, dead: None }, Piece { rows: 1, dead: Some(death) }];
-    let cuts = vec![Cut { batch: 0, transform: 1, pieces }];
+    let pieces = vec![Piece { record: 0, dead: None }, Piece { record: 4, dead: Some(death) }];
+    let cuts = vec![Cut { transform: 1, pieces }];
     journal.cut(CheckpointId(2), cuts.clone()).expect("cuts");
     journal.refuse(CheckpointId(2)).expect("refuses");
     let expected = vec![anew, Plan { cuts, refused: true, ..plan(2, 5, 9) }];
