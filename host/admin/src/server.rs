@@ -207,7 +207,8 @@ async fn tap(State(target): State<Target>, Query(asked): Query<Tap>) -> Response
 }
 
 async fn promote(State(target): State<Target>) -> Response {
-    changed(target, |target| target.pipeline.promote(&target.progress, target.control), "there is nothing on trial").await
+    changed(target, |target| target.pipeline.promote(&target.progress, target.control), "there is nothing on trial")
+        .await
 }
 
 async fn roll_back(State(target): State<Target>) -> Response {

@@ -12,8 +12,8 @@ use lakemill_sink::ConsoleSink;
 use lakemill_state::Journal;
 
 use crate::budget::Budget;
-use crate::deploy::{Bounds, Mode};
 use crate::committer::Sinks;
+use crate::deploy::{Bounds, Mode};
 use crate::deployer::Deployer;
 use crate::error::PipelineError;
 use crate::run::Assembly;

@@ -70,7 +70,6 @@ impl<'a> Committer<'a> {
                     match affordable.and_then(|prepared| Ok(self.commit(&plan, prepared)?)) {
                         // A reader that is gone has said why, in `steps`.
                         Ok(in_a_sink) => drop(self.reports.send(Report::Committed { plan, in_a_sink })),
-                        Err(PipelineError::Ending) => return Err(why(steps)),
                         Err(error) => {
                             if error.blames_code() {
                                 self.journal.lock().unwrap_or_else(PoisonError::into_inner).refuse(plan.checkpoint)?;
@@ -147,8 +146,7 @@ impl<'a> Committer<'a> {
         let batch = Batch { checkpoint: plan.checkpoint, digests: plan.digests() };
         let mut commits = 0;
         let others = (0..by_sink.len()).filter(|sink| *sink != self.anchor);
-        let tells =
-            |sink: &usize| self.keeps_positions[*sink] && (self.has_table[*sink] || !by_sink[*sink].is_empty());
+        let tells = |sink: &usize| self.keeps_positions[*sink] && (self.has_table[*sink] || !by_sink[*sink].is_empty());
         let last = std::iter::once(self.anchor).chain(others).find(tells);
         let of_last = last.map(|last| (last, std::mem::take(&mut by_sink[last])));
         for (sink, staged) in by_sink.into_iter().enumerate() {
@@ -204,17 +202,6 @@ impl<'a> Committer<'a> {
             CommitOutcome::Deferred => {}
         }
         Ok(outcome)
-    }
-}
-
-/// Why the run ends, of which a worker has only noticed that it does.
-fn why(steps: &Receiver<Step>) -> PipelineError {
-    loop {
-        match steps.recv() {
-            Ok(Step::Failed(error)) => return error,
-            Ok(Step::End) | Err(_) => return PipelineError::Ending,
-            Ok(_) => {}
-        }
     }
 }
 

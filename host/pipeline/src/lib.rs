@@ -11,6 +11,7 @@ pub mod deploy;
 pub mod error;
 pub mod loader;
 pub mod pipeline;
+mod preparing;
 pub mod progress;
 pub mod spec;
 pub mod tap;

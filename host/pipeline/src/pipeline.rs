@@ -91,7 +91,8 @@ impl Pipeline {
                 Ok(()) => return Ok(self.status(progress)),
                 Err(error) => error,
             };
-            let is_left = matches!(error, PipelineError::Ending | PipelineError::Source(SourceError::Unreachable { .. }));
+            let is_left =
+                matches!(error, PipelineError::Ending | PipelineError::Source(SourceError::Unreachable { .. }));
             if control.is_stopped() && is_left {
                 // Nobody vouched for the last batches in time, or they were not brought to an end: they are read again.
                 return Ok(self.status(progress));
@@ -221,6 +222,5 @@ impl Pipeline {
 
 /// Whether to try again may help a pipeline that ran: brokers that answered once are waited for, too.
 fn may_pass(error: &PipelineError) -> bool {
-    error.disposition() == Disposition::Retry
-        || matches!(error, PipelineError::Source(SourceError::Unreachable { .. }))
+    error.disposition() == Disposition::Retry || matches!(error, PipelineError::Source(SourceError::Unreachable { .. }))
 }

@@ -12,8 +12,8 @@ use lakemill_model::{BatchClock, ChangeBatch, RawBatch};
 use crate::clock::elapsed_us;
 use crate::deploy::{Bounds, Mode, Side, TrialReport, Verdict};
 use crate::diff::compare;
-use crate::late;
 use crate::error::PipelineError;
+use crate::late;
 use crate::poison::{self, Called};
 use crate::version::Version;
 

@@ -49,6 +49,7 @@ impl Assembly {
         forgiven: Option<CheckpointId>,
     ) -> Result<(), PipelineError> {
         let budget = Allowance { budget: self.budget, spending, forgiven };
+        let ended = &AtomicBool::new(false);
         let workshop = Workshop {
             stages: self.sinks.all.iter().map(|sink| sink.stage()).collect(),
             dead_letters: self.dead_letters,
@@ -58,6 +59,8 @@ impl Assembly {
             budget,
             taps: self.taps,
             progress,
+            control,
+            ended,
             sink_names: self.sinks.all.iter().map(|sink| sink.name().into()).collect(),
         };
         // One batch for each worker, and one that waits for the first free one; the reader fills the next one meanwhile.
@@ -65,7 +68,6 @@ impl Assembly {
         let (jobs_in, jobs) = bounded(1);
         let (reports_in, reports) = unbounded();
         let (emptied_in, emptied) = bounded(self.workers);
-        let ended = &AtomicBool::new(false);
         let watermarks = &workshop.watermarks.clone();
         let reader = Reader {
             source: self.source,
@@ -90,8 +92,7 @@ impl Assembly {
             spawn(scope, "reader", move || reader.run());
             for _ in 0..self.workers {
                 let (workshop, jobs, emptied) = (&workshop, jobs.clone(), emptied_in.clone());
-                let ending = || ended.load(Ordering::Relaxed) || control.is_stopped();
-                spawn(scope, "worker", move || workshop.work(&jobs, &emptied, &ending));
+                spawn(scope, "worker", move || workshop.work(&jobs, &emptied));
             }
             drop(jobs);
             // The committer's channels close with its end, in whatever way that comes; a reader that waits for records looks at

@@ -1,40 +1,28 @@
-//! A worker: turns a planned batch into staged rows: decode, transform, project, stage. Nothing it does is visible
-//! outside.
+//! A worker: takes planned batches, prepares them (`preparing`), and lets none go on before the source has vouched for its records. Nothing it
+//! does is visible outside.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arrow_select::concat::concat_batches;
 use crossbeam_channel::{Receiver, Sender};
-use lakemill_decode::{Decoded, Undecodable};
-use lakemill_failpoint::{Point, reach};
-use lakemill_model::{
-    Answer, BatchClock, ChangeBatch, NextOffset, OutputRows, Positions, RawBatch, Stage, TopicPartition,
-    TransformError, Vouch, Watermarks,
-};
-use lakemill_state::{Cut, Death, Journal, Piece};
+use lakemill_decode::Decoded;
+use lakemill_model::{RawBatch, Stage, Vouch, Watermarks};
+use lakemill_state::Journal;
 
 use crate::breaker::Circuit;
 use crate::budget::Allowance;
-use crate::clock::elapsed_us;
-use crate::counts::{Seen, Spent};
-use crate::deploy::{self, Mode};
-use crate::error::{OverBudget, PipelineError};
+use crate::control::Control;
+use crate::error::PipelineError;
 use crate::job::{Job, Prepared};
-use crate::late;
-use crate::letters::{self, Letter, LetterStage};
-use crate::poison::{self, Called, Failure, Unsolved};
+use crate::preparing::prepare;
 use crate::progress::Progress;
-use crate::project::project;
-use crate::reader::ranges;
-use crate::rollout::{Call, Sample};
-use crate::tap::{self, Point as TapPoint, Taps};
-use crate::version::{BoundTransform, Lineup, Version};
+use crate::tap::Taps;
 
 /// How often a worker that waits for the source looks whether the run ends.
 const TICK: Duration = Duration::from_millis(100);
-/// How long it waits then.
+/// How long it works on then.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// And how long before it is said that nobody answers; the next commit takes that back.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -53,65 +41,18 @@ pub(crate) struct Workshop<'a> {
     pub sink_names: Vec<Arc<str>>,
     pub budget: Allowance<'a>,
     pub progress: &'a Progress,
-}
-
-/// What became of a record; of two fates the later one in this list counts.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Fate {
-    Control,
-    Filtered,
-    Out,
-    Late,
-    Dead,
-}
-
-/// What one version's decoder makes of the records.
-struct Part {
-    batches: Vec<Arc<ChangeBatch>>,
-    dead: Vec<Undecodable>,
-}
-
-impl Part {
-    fn of(decoded: Decoded) -> Self {
-        Self { batches: decoded.batches.into_iter().map(Arc::new).collect(), dead: decoded.dead }
-    }
-}
-
-/// Which code rows went through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Side {
-    Main,
-    Canary,
-}
-
-/// A batch under way.
-struct Bench<'a> {
-    shop: &'a Workshop<'a>,
-    job: &'a Job,
-    /// By record of the raw batch.
-    fates: Vec<Fate>,
-    letters: Vec<Letter>,
-    /// By sink, and by the side that made them.
-    rows: BTreeMap<(usize, Side), Vec<OutputRows>>,
-    seen: Vec<Seen>,
-    spent: Spent,
-    /// Where transforms failed on this batch, in an earlier run or just now.
-    cuts: Vec<Cut>,
-    /// Some of it is not in the plan yet.
-    cut_anew: bool,
-    /// What a shadow is to look at.
-    shown: Vec<Call>,
-    ending: &'a dyn Fn() -> bool,
+    pub control: &'a Control,
+    /// The run comes to its end: reader or committer is gone.
+    pub ended: &'a AtomicBool,
 }
 
 impl Workshop<'_> {
     /// Prepares batches until there are no more. What they were read into goes back to be filled again: fresh memory costs
-    /// a page fault per 4 KiB. `ending` says whether the run comes to its end.
-    pub fn work(&self, jobs: &Receiver<Job>, emptied: &Sender<RawBatch>, ending: &impl Fn() -> bool) {
+    /// a page fault per 4 KiB.
+    pub fn work(&self, jobs: &Receiver<Job>, emptied: &Sender<RawBatch>) {
         while let Ok(mut job) = jobs.recv() {
             let vouch = job.vouch.take();
-            let prepared = self.prepare(&job, ending);
-            let prepared = prepared.and_then(|prepared| self.vouched(vouch, ending).map(|()| prepared));
+            let prepared = self.prepare(&job).and_then(|prepared| self.vouched(vouch).map(|()| prepared));
             // A committer that is gone has its own reason.
             if job.prepared.send(prepared).is_err() {
                 return;
@@ -121,45 +62,30 @@ impl Workshop<'_> {
         }
     }
 
-    fn prepare(&self, job: &Job, ending: &dyn Fn() -> bool) -> Result<Prepared, PipelineError> {
-        let mut bench = Bench {
-            shop: self,
-            job,
-            fates: vec![Fate::Control; job.raw.len()],
-            letters: Vec::new(),
-            rows: BTreeMap::new(),
-            seen: vec![Seen::default(); job.lineup.main.transforms.len()],
-            spent: Spent::default(),
-            cuts: job.plan.cuts.clone(),
-            cut_anew: false,
-            shown: Vec::new(),
-            ending,
-        };
-        self.taps.show(TapPoint::Raw, || tap::lines(&job.raw));
-        let started = Instant::now();
-        let decoded = job.lineup.decoder.decode(&job.raw)?;
-        bench.spent.decode_us = elapsed_us(started);
-        self.observe(&decoded, job.plan.now_us);
-        bench.go_through(decoded)?;
-        bench.write_cuts_down()?;
-        let example = bench.letters.iter().find(|letter| letter.stage != LetterStage::Late);
-        let example = example.map(|letter| letter.reason.clone());
-        bench.stage_letters();
-        let staged = bench.stage()?;
-        reach(Point::BatchStaged);
-        Ok(Prepared { example, ..bench.prepared(staged) })
+    /// A stop ends a search for guilty rows that takes long: the batch is read again.
+    fn prepare(&self, job: &Job) -> Result<Prepared, PipelineError> {
+        let stopped_at = Cell::new(None);
+        prepare(self, job, &|| {
+            if !self.control.is_stopped() {
+                return false;
+            }
+            let at = stopped_at.get().unwrap_or_else(Instant::now);
+            stopped_at.set(Some(at));
+            at.elapsed() > FAREWELL
+        })
     }
 
     /// Waits until the source says that the records are of the topics that they are taken for; while the run ends, not for long: what is
     /// not committed is read again.
-    fn vouched(&self, vouch: Option<Box<dyn Vouch>>, ending: &dyn Fn() -> bool) -> Result<(), PipelineError> {
+    fn vouched(&self, vouch: Option<Box<dyn Vouch>>) -> Result<(), PipelineError> {
         let Some(mut vouch) = vouch else { return Ok(()) };
         let (started, mut ending_since, mut is_told) = (Instant::now(), None, false);
         loop {
             if let Some(answer) = vouch.answer(TICK) {
                 return Ok(answer?);
             }
-            if ending() && ending_since.get_or_insert_with(Instant::now).elapsed() > FAREWELL {
+            let ending = self.control.is_stopped() || self.ended.load(Ordering::Relaxed);
+            if ending && ending_since.get_or_insert_with(Instant::now).elapsed() > FAREWELL {
                 return Err(vouch.unanswered().into());
             }
             if !is_told && started.elapsed() > SILENCE {
@@ -171,476 +97,10 @@ impl Workshop<'_> {
         }
     }
 
-    fn observe(&self, decoded: &Decoded, now_us: i64) {
+    pub fn observe(&self, decoded: &Decoded, now_us: i64) {
         let mut watermarks = self.watermarks.lock().unwrap_or_else(PoisonError::into_inner);
         for (tp, event_time_us) in &decoded.event_time_us_max {
             watermarks.observe(tp, *event_time_us, now_us);
         }
     }
-}
-
-impl Bench<'_> {
-    /// What the records decode to, through the code that the plan names.
-    fn go_through(&mut self, decoded: Decoded) -> Result<(), PipelineError> {
-        let (lineup, ours) = (self.job.lineup.clone(), Part::of(decoded));
-        let Some((canary, rollout)) = self.job.plan.canary.as_ref().zip(lineup.rollout.as_ref()) else {
-            self.part(Side::Main, &lineup.main, &ours, None)?;
-            self.show_shadow(&lineup);
-            return Ok(());
-        };
-        let (raw, percent) = (&self.job.raw, canary.percent);
-        let is_canary = |record: u32| deploy::is_canary(raw.key(&raw.records()[record as usize]), percent);
-        self.part(Side::Main, &lineup.main, &ours, Some(&|record| !is_canary(record)))?;
-        let theirs = match &lineup.trial_decoder {
-            None => ours,
-            Some(decoder) => {
-                let started = Instant::now();
-                let theirs = Part::of(decoder.decode(raw)?);
-                self.spent.decode_us += elapsed_us(started);
-                theirs
-            }
-        };
-        self.part(Side::Canary, &rollout.version, &theirs, Some(&is_canary))
-    }
-
-    /// Records through one version: all of them, or those that are its.
-    fn part(
-        &mut self,
-        side: Side,
-        version: &Arc<Version>,
-        part: &Part,
-        is_its: Option<&dyn Fn(u32) -> bool>,
-    ) -> Result<(), PipelineError> {
-        for dead in part.dead.iter().filter(|dead| is_its.is_none_or(|is_its| is_its(dead.record))) {
-            self.fates[dead.record as usize] = Fate::Dead;
-            self.letters.push(Letter {
-                record: dead.record,
-                stage: LetterStage::Decode,
-                reason: dead.reason.to_string(),
-                digest: None,
-                backtrace: None,
-            });
-        }
-        for batch in &part.batches {
-            let rows = is_its.map(|is_its| {
-                let its = batch.envelope.records.iter().zip(0..).filter(|(record, _)| is_its(**record));
-                its.map(|(_, row)| row).collect::<Vec<u32>>()
-            });
-            let its = match rows {
-                Some(rows) if rows.is_empty() => continue,
-                Some(rows) if rows.len() < batch.len() => Arc::new(batch.select(&rows)),
-                _ => batch.clone(),
-            };
-            if let Some(batch) = self.without_late(its) {
-                self.shop.taps.show(TapPoint::Decoded, || tap::changes(&batch));
-                self.side(side, version, &batch)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends late rows aside if the pipeline has a place for them.
-    fn without_late(&mut self, batch: Arc<ChangeBatch>) -> Option<Arc<ChangeBatch>> {
-        for &record in &batch.envelope.records {
-            self.fates[record as usize] = Fate::Filtered;
-        }
-        let Some(low) = self.late_before_us() else { return Some(batch) };
-        let mut on_time = Vec::with_capacity(batch.len());
-        for row in 0..batch.len() {
-            match late::behind_us(&batch, row, low) {
-                None => on_time.push(row as u32),
-                Some(us) => {
-                    let record = batch.envelope.records[row];
-                    self.fates[record as usize] = Fate::Late;
-                    self.letters.push(Letter {
-                        record,
-                        stage: LetterStage::Late,
-                        reason: format!("event time is {} ms behind the watermark", us / 1000),
-                        digest: None,
-                        backtrace: None,
-                    });
-                }
-            }
-        }
-        match on_time.len() {
-            0 => None,
-            all if all == batch.len() => Some(batch),
-            _ => Some(Arc::new(batch.select(&on_time))),
-        }
-    }
-
-    /// The event time, in microseconds since 1970, before which rows are late; `None`: none is.
-    fn late_before_us(&self) -> Option<i64> {
-        self.shop.late.and(self.job.plan.watermark_us)
-    }
-
-    /// Lets new code on trial look at what the old code has made.
-    fn show_shadow(&mut self, lineup: &Lineup) {
-        let calls = std::mem::take(&mut self.shown);
-        let Some(rollout) = &lineup.rollout else { return };
-        if rollout.mode == Mode::Shadow && rollout.is_free(self.job.raw.len()) {
-            let raw = lineup.trial_decoder.clone().map(|decoder| (decoder, self.job.raw.clone()));
-            let (old, clock, late_before_us) = (lineup.main.clone(), self.clock(), self.late_before_us());
-            rollout.show(Sample { old, clock, late_before_us, calls, raw });
-        }
-    }
-
-    /// Rows that one version is for.
-    fn side(&mut self, side: Side, version: &Arc<Version>, batch: &Arc<ChangeBatch>) -> Result<(), PipelineError> {
-        for (index, bound) in version.transforms.iter().enumerate() {
-            let started = Instant::now();
-            let called = Arc::new(match side {
-                Side::Main => self.call(index, bound, batch)?,
-                Side::Canary => self.call_canary(bound, batch)?,
-            });
-            let call_us = elapsed_us(started);
-            self.spent.transform_us += call_us;
-            self.note(side, index, version, batch, &called, call_us);
-            let started = Instant::now();
-            if let Some(seen) = self.seen.get_mut(index) {
-                seen.rows_in += batch.len() as u64;
-                seen.call_us += call_us;
-                seen.memory_bytes_max = seen.memory_bytes_max.max(bound.transform.memory_bytes_max());
-            }
-            for Called { batch, outcome } in &*called {
-                match outcome {
-                    Ok(answer) => self.apply(index, side, version, batch, answer)?,
-                    Err(death) => self.die(index, bound, batch, death),
-                }
-            }
-            self.spent.project_us += elapsed_us(started);
-        }
-        Ok(())
-    }
-
-    /// Keeps what a trial is to know of a call.
-    fn note(
-        &mut self,
-        side: Side,
-        index: usize,
-        version: &Version,
-        batch: &Arc<ChangeBatch>,
-        called: &Arc<Vec<Called>>,
-        call_us: u64,
-    ) {
-        let Some(rollout) = &self.job.lineup.rollout else { return };
-        match rollout.mode {
-            Mode::Shadow => {
-                self.shown.push(Call { transform: index, batch: batch.clone(), called: called.clone(), call_us });
-            }
-            Mode::Canary(_) => rollout.note(side == Side::Canary, version, batch.len(), called, call_us),
-            Mode::AtOnce => {}
-        }
-    }
-
-    fn clock(&self) -> BatchClock {
-        BatchClock { now_us: self.job.plan.now_us, watermark_us: self.job.plan.watermark_us }
-    }
-
-    /// A canary that fails is taken back, and its batch is done without it; unless some sink has a part of it, which this code made.
-    fn call_canary(&self, bound: &BoundTransform, batch: &Arc<ChangeBatch>) -> Result<Vec<Called>, PipelineError> {
-        poison::whole(bound, batch, self.clock()).map_err(|error| {
-            self.shop.progress.trapped();
-            self.of_canary(self.failed(bound, error))
-        })
-    }
-
-    /// What a canary's failure is.
-    fn of_canary(&self, error: PipelineError) -> PipelineError {
-        match &self.job.plan.canary {
-            Some(canary) if !self.job.begun => {
-                PipelineError::Canary { code: Box::new(canary.code.clone()), reason: error.to_string() }
-            }
-            _ => error,
-        }
-    }
-
-    /// What a failure of rows that one side made is.
-    fn of_side(&self, side: Side, error: impl Into<PipelineError>) -> PipelineError {
-        match (side, error.into()) {
-            (Side::Canary, error) if error.blames_code() => self.of_canary(error),
-            (_, error) => error,
-        }
-    }
-
-    /// Calls a transform; where it fails, finds the rows that it fails on. A plan that knows from an earlier run says how the batch is
-    /// cut.
-    fn call(
-        &mut self,
-        index: usize,
-        bound: &BoundTransform,
-        batch: &Arc<ChangeBatch>,
-    ) -> Result<Vec<Called>, PipelineError> {
-        let (plan, clock, started) = (&self.job.plan, self.clock(), Instant::now());
-        let called = match self.known_pieces(index, batch) {
-            Some(pieces) => poison::again(bound, batch, clock, |record| pieces.get(&record).copied()),
-            None => poison::whole(bound, batch, clock),
-        };
-        let error = match called {
-            Ok(called) => return Ok(called),
-            Err(error @ TransformError::Refused(_)) => return Err(self.failed(bound, error)),
-            // Some sink has rows of the batch, made when this call went well: it will again.
-            Err(error) if self.job.begun => return Err(self.failed(bound, error)),
-            Err(error) => error,
-        };
-        self.shop.progress.trapped();
-        let dead_max = self.shop.budget.of_batch(plan.checkpoint, batch.len() as u32);
-        let failure = Failure { error, took: started.elapsed() };
-        let isolated = poison::isolate(bound, batch, clock, failure, dead_max, self.ending);
-        let (called, pieces) = isolated.map_err(|unsolved| self.unsolved(bound, dead_max, &unsolved))?;
-        let dead = called.iter().filter(|called| called.outcome.is_err()).count();
-        tracing::warn!(
-            component = %bound.transform.description().name,
-            digest = bound.transform.digest(),
-            checkpoint = %plan.checkpoint,
-            rows = batch.len(),
-            dead,
-            "the component failed on a batch: the rows that it fails on go to the dead letters"
-        );
-        self.keep_pieces(index, batch, pieces);
-        Ok(called)
-    }
-
-    /// How a batch was cut for a transform in an earlier run, by record; `None`: it was not.
-    fn known_pieces(&self, index: usize, batch: &ChangeBatch) -> Option<HashMap<u32, &Piece>> {
-        let of_transform = self.cuts.iter().filter(|cut| cut.transform as usize == index);
-        let pieces: HashMap<u32, &Piece> =
-            of_transform.flat_map(|cut| &cut.pieces).map(|piece| (piece.record, piece)).collect();
-        batch.envelope.records.iter().any(|record| pieces.contains_key(record)).then_some(pieces)
-    }
-
-    /// In place of those that its rows had before.
-    fn keep_pieces(&mut self, index: usize, batch: &ChangeBatch, pieces: Vec<Piece>) {
-        let records: HashSet<u32> = batch.envelope.records.iter().copied().collect();
-        for cut in self.cuts.iter_mut().filter(|cut| cut.transform as usize == index) {
-            cut.pieces.retain(|piece| !records.contains(&piece.record));
-        }
-        self.cuts.retain(|cut| !cut.pieces.is_empty());
-        self.cuts.push(Cut { transform: index as u32, pieces });
-        self.cut_anew = true;
-    }
-
-    fn unsolved(&self, bound: &BoundTransform, dead_max: u32, unsolved: &Unsolved) -> PipelineError {
-        let name = &bound.transform.description().name;
-        let (over, example) = match unsolved {
-            Unsolved::Ending => return PipelineError::Ending,
-            Unsolved::TooMany(error) => {
-                (format!("component {name} fails on more than {dead_max} of its rows"), Some(error.to_string()))
-            }
-            Unsolved::TooLong(most) => {
-                let over = format!("to find the rows that component {name} fails on takes more than {} s", most.as_secs());
-                (over, None)
-            }
-        };
-        let (checkpoint, ranges) = (self.job.plan.checkpoint, ranges(&self.job.plan.delta));
-        let code = self.job.plan.codes().cloned().collect();
-        PipelineError::OverBudget(Box::new(OverBudget { checkpoint, ranges, code, over, example }))
-    }
-
-    fn failed(&self, bound: &BoundTransform, source: TransformError) -> PipelineError {
-        PipelineError::Transform {
-            component: bound.transform.description().name.clone(),
-            digest: bound.transform.digest().into(),
-            checkpoint: self.job.plan.checkpoint,
-            ranges: ranges(&self.job.plan.delta),
-            source: Box::new(source),
-        }
-    }
-
-    /// Before anything of the batch can be committed: a failure for want of time may not come again in a replay.
-    fn write_cuts_down(&mut self) -> Result<(), PipelineError> {
-        if self.cut_anew {
-            let cuts = std::mem::take(&mut self.cuts);
-            self.shop.journal.lock().unwrap_or_else(PoisonError::into_inner).cut(self.job.plan.checkpoint, cuts)?;
-        }
-        Ok(())
-    }
-
-    /// A row that no call survives.
-    fn die(&mut self, index: usize, bound: &BoundTransform, batch: &ChangeBatch, death: &Death) {
-        let record = batch.envelope.records[0];
-        if let Some(seen) = self.seen.get_mut(index) {
-            seen.rows_dead += 1;
-        }
-        self.dead(record, bound, death.reason.clone(), death.backtrace.clone());
-    }
-
-    /// Two transforms may refuse one record: it is one dead letter.
-    fn dead(&mut self, record: u32, bound: &BoundTransform, reason: String, backtrace: Option<String>) {
-        if self.fates[record as usize] != Fate::Dead {
-            self.fates[record as usize] = Fate::Dead;
-            let digest = Some(bound.transform.digest().into());
-            self.letters.push(Letter { record, stage: LetterStage::Transform, reason, digest, backtrace });
-        }
-    }
-
-    fn apply(
-        &mut self,
-        index: usize,
-        side: Side,
-        version: &Version,
-        batch: &Arc<ChangeBatch>,
-        answer: &Answer,
-    ) -> Result<(), PipelineError> {
-        let bound = &version.transforms[index];
-        let records = &batch.envelope.records;
-        if let Some(seen) = self.seen.get_mut(index) {
-            seen.count(batch.len(), answer);
-        }
-        for emission in &answer.emissions {
-            for &row in &emission.rows {
-                let fate = &mut self.fates[records[row as usize] as usize];
-                *fate = (*fate).max(Fate::Out);
-            }
-            let (sink, _) = &bound.outputs[emission.output];
-            let keep = self.keep(*sink, batch, &emission.rows);
-            if keep.as_ref().map_or(emission.rows.is_empty(), Vec::is_empty) {
-                continue;
-            }
-            let plan = version.plan(index, emission.output, batch).map_err(|error| self.of_side(side, error))?;
-            let rows = project(batch, &plan, emission, keep.as_deref()).map_err(|error| {
-                PipelineError::Invalid(format!(
-                    "output `{}`: the answer passed its checks but makes no table: {error}",
-                    bound.transform.description().outputs[emission.output].name
-                ))
-            })?;
-            self.rows.entry((*sink, side)).or_default().push(rows);
-        }
-        for rejection in &answer.rejections {
-            self.dead(records[rejection.row as usize], bound, rejection.reason.clone(), None);
-        }
-        Ok(())
-    }
-
-    /// Which of `rows` the sink does not hold yet; `None`: all of them.
-    fn keep(&self, sink: usize, batch: &ChangeBatch, rows: &[u32]) -> Option<Vec<u32>> {
-        let held = self.ahead(sink)?;
-        let envelope = &batch.envelope;
-        let mut of_partition: HashMap<i32, i64> = HashMap::new();
-        let mut from = |partition: i32| {
-            *of_partition.entry(partition).or_insert_with(|| {
-                let tp = TopicPartition::new(envelope.topic.clone(), partition);
-                held.get(&tp).map_or(0, |NextOffset(next)| next)
-            })
-        };
-        let wanted = |row: &u32| envelope.offsets[*row as usize] >= from(envelope.partitions[*row as usize]);
-        let mut wanted = wanted;
-        Some((0..rows.len() as u32).filter(|&n| wanted(&rows[n as usize])).collect())
-    }
-
-    /// What a sink holds, if it holds part of this batch.
-    fn ahead(&self, sink: usize) -> Option<&Positions> {
-        let held = &self.job.held[sink];
-        let ahead = self.job.plan.delta.iter().any(|(tp, range)| held.get(tp).is_some_and(|next| next > range.start));
-        ahead.then_some(held)
-    }
-
-    fn stage_letters(&mut self) {
-        let (late, dead): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.letters).into_iter().partition(|letter| letter.stage == LetterStage::Late);
-        let sinks = [(Some(self.shop.dead_letters), dead), (self.shop.late, late)];
-        for (sink, letters) in sinks {
-            let Some(sink) = sink else { continue };
-            let letters = self.new_letters(sink, letters);
-            if !letters.is_empty() {
-                let rows = letters::rows(&self.job.raw, &letters, self.job.plan.now_us);
-                self.rows.entry((sink, Side::Main)).or_default().push(rows);
-            }
-        }
-    }
-
-    fn new_letters(&self, sink: usize, mut letters: Vec<Letter>) -> Vec<Letter> {
-        if let Some(held) = self.ahead(sink) {
-            let raw: &RawBatch = &self.job.raw;
-            letters.retain(|letter| {
-                let record = &raw.records()[letter.record as usize];
-                held.get(&raw.topic_partition(record)).is_none_or(|next| NextOffset(record.offset) >= next)
-            });
-        }
-        letters
-    }
-
-    fn stage(&mut self) -> Result<Vec<(usize, lakemill_model::Staged)>, PipelineError> {
-        let started = Instant::now();
-        let mut staged = Vec::new();
-        let plan = &self.job.plan;
-        for ((sink, side), parts) in std::mem::take(&mut self.rows) {
-            // A batch of one code is named by its commit.
-            let made_by = plan.canary.as_ref().map(|canary| match side {
-                Side::Main => plan.code.digests.clone(),
-                Side::Canary => canary.code.digests.clone(),
-            });
-            let is_letters = [Some(self.shop.dead_letters), self.shop.late].contains(&Some(sink));
-            let point = if is_letters { TapPoint::Dead } else { TapPoint::Transformed };
-            for rows in joined(parts) {
-                self.shop.taps.show(point, || Some(tap::first(self.shop.sink_names[sink].clone(), &rows.batch)));
-                let staged_part = self.shop.stages[sink].stage(plan.checkpoint, rows);
-                let files = staged_part.map_err(|error| self.of_side(side, error))?;
-                staged.push((sink, lakemill_model::Staged { made_by: made_by.clone().unwrap_or_default(), ..files }));
-            }
-        }
-        self.spent.stage_us = elapsed_us(started);
-        Ok(staged)
-    }
-
-    fn prepared(self, staged: Vec<(usize, lakemill_model::Staged)>) -> Prepared {
-        let mut prepared = Prepared { spent: self.spent, seen: self.seen, ..Prepared::default() };
-        let counts = &mut prepared.counts;
-        for fate in &self.fates {
-            match fate {
-                Fate::Control => counts.records_control += 1,
-                Fate::Filtered => counts.rows_filtered += 1,
-                Fate::Out => counts.rows_out += 1,
-                Fate::Late => counts.rows_late += 1,
-                Fate::Dead => counts.rows_dead += 1,
-            }
-        }
-        counts.rows_in = counts.rows_filtered + counts.rows_out + counts.rows_late + counts.rows_dead;
-        prepared.rows_staged = staged.iter().map(|(sink, staged)| (*sink, staged.rows)).collect();
-        let letters = [Some(self.shop.dead_letters), self.shop.late];
-        let rows = prepared.rows_staged.iter().filter(|(sink, _)| !letters.contains(&Some(*sink)));
-        counts.rows_written = rows.map(|(_, rows)| rows).sum();
-        for record in self.job.raw.records() {
-            let Some(at) = record.timestamp_ms else { continue };
-            match prepared.kafka_times_ms.last_mut() {
-                Some((last, count)) if *last == at => *count += 1,
-                _ => prepared.kafka_times_ms.push((at, 1)),
-            }
-        }
-        prepared.staged = staged;
-        prepared
-    }
-}
-
-impl Seen {
-    fn count(&mut self, rows: usize, answer: &Answer) {
-        let mut dropped = vec![true; rows];
-        let emitted = answer.emissions.iter().flat_map(|emission| &emission.rows);
-        for &row in emitted.chain(answer.rejections.iter().map(|rejection| &rejection.row)) {
-            dropped[row as usize] = false;
-        }
-        self.rows_filtered += dropped.into_iter().filter(|dropped| *dropped).count() as u64;
-        self.rows_dead += answer.rejections.len() as u64;
-    }
-}
-
-/// Joins neighbours of one schema, so that a commit has few files.
-fn joined(parts: Vec<OutputRows>) -> Vec<OutputRows> {
-    let mut out: Vec<OutputRows> = Vec::new();
-    let mut rest = parts.into_iter().peekable();
-    while let Some(first) = rest.next() {
-        let mut run = vec![first];
-        while let Some(next) = rest.next_if(|next| next.schema == run[0].schema) {
-            run.push(next);
-        }
-        if run.len() == 1 {
-            out.append(&mut run);
-            continue;
-        }
-        let batch = concat_batches(&run[0].batch.schema(), run.iter().map(|rows| &rows.batch))
-            .expect("the parts have one schema");
-        let schema = run[0].schema.clone();
-        out.push(OutputRows { schema, batch, ops: run.into_iter().flat_map(|rows| rows.ops).collect() });
-    }
-    out
 }
