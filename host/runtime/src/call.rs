@@ -9,6 +9,7 @@ use lakemill_model::TransformError;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Result, Store};
 
+use crate::backtrace::backtrace;
 use crate::batch::Misuse;
 use crate::bindings::{Transform, TransformPre, config};
 use crate::engine::{Engine, STACK_BYTES};
@@ -115,11 +116,6 @@ impl Caller {
             None => TransformError::Trap { trap: cause, backtrace: backtrace(error) },
         }
     }
-}
-
-fn backtrace(error: &wasmtime::Error) -> Option<String> {
-    let lines = error.downcast_ref::<wasmtime::WasmBacktrace>()?.to_string();
-    Some(lines.trim_end().to_owned()).filter(|lines| !lines.is_empty())
 }
 
 fn where_it_was(error: TransformError, cause: &wasmtime::Error) -> TransformError {

@@ -40,7 +40,7 @@ pub(crate) fn componentize(module: &[u8], interfaces: &Interfaces) -> Result<Vec
     }
 }
 
-/// Only names and places of source code stay of what is not code: they are for backtraces.
+/// Only names stay of what is not code: they are for backtraces.
 fn without_custom_sections(module: &[u8]) -> Result<Vec<u8>, TransformError> {
     let mut kept = Vec::with_capacity(module.len());
     let mut start = 0;
@@ -52,7 +52,7 @@ fn without_custom_sections(module: &[u8]) -> Result<Vec<u8>, TransformError> {
             _ => continue,
         };
         let keep = match &payload {
-            Payload::CustomSection(section) => section.name() == "name" || section.name().starts_with(".debug_"),
+            Payload::CustomSection(section) => section.name() == "name",
             _ => true,
         };
         if keep {
@@ -78,15 +78,15 @@ mod tests {
     }
 
     #[test]
-    fn only_names_and_debug_sections_stay() {
+    fn only_names_stay() {
         let custom = |name: &'static str| CustomSection { name: name.into(), data: b"x".into() };
         let mut types = TypeSection::new();
         types.ty().function([], []);
         let mut module = Module::new();
         module.section(&custom("component-type:a")).section(&types).section(&custom("producers"));
-        module.section(&custom(".debug_info"));
+        module.section(&custom(".debug_info")).section(&custom("name"));
         let mut wanted = Module::new();
-        wanted.section(&types).section(&custom(".debug_info"));
+        wanted.section(&types).section(&custom("name"));
         assert_eq!(without_custom_sections(&module.finish()).expect("is whole"), wanted.finish());
     }
 }

@@ -167,7 +167,8 @@ fn config(options: &EngineOptions) -> Config {
         .epoch_interruption(true)
         .max_wasm_stack(STACK_BYTES)
         .wasm_backtrace_max_frames(Some(BACKTRACE_FRAMES_MAX))
-        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
+        // Debug information is the guest's own: nobody parses it.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .memory_init_cow(true)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(options)));
     config

@@ -15,6 +15,7 @@
 
 mod answer;
 mod artifact;
+mod backtrace;
 mod batch;
 mod bindings;
 mod cache;

@@ -55,6 +55,8 @@ pub struct Raw {
     pub invented_imports: u32,
     /// It exports no transformer.
     pub exports_nothing: bool,
+    /// What it calls its function `transform`, for a backtrace.
+    pub name: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +91,7 @@ impl Default for Raw {
             import: None,
             invented_imports: 0,
             exports_nothing: false,
+            name: "_ZN3raw16transform_orders17h0123456789abcdefE".into(),
         }
     }
 }
@@ -203,7 +206,7 @@ impl Raw {
         let mut elements = ElementSection::new();
         elements.active(None, &ConstExpr::i32_const(0), Elements::Functions(Cow::Borrowed(&[first])));
         let mut functions = NameMap::new();
-        functions.append(first + 2, "_ZN3raw16transform_orders17h0123456789abcdefE");
+        functions.append(first + 2, &self.name);
         let mut names = NameSection::new();
         names.functions(&functions);
         let mut data = DataSection::new();

@@ -41,8 +41,13 @@ pub struct Kind {
 const MIB: usize = 1 << 20;
 const ROWS: usize = 100;
 
+/// Doublings of a name.
+const LEVELS: usize = 24;
+
 /// What a guest may cost the host beyond its limits.
 const TOLERANCE: f64 = 0.1;
+/// What a guest may let its host say, in bytes: each dead letter has it.
+const WORDS_MAX: usize = 10_000;
 
 fn limits() -> Limits {
     Limits { batch_ms_max: 100, ..Limits::default() }
@@ -99,6 +104,8 @@ pub fn all() -> Vec<Kind> {
         kind("endless_recursion", hostile, r#"{"mode": "stack"}"#, Limit("512 KiB of call stack")),
         kind("trap", hostile, r#"{"mode": "trap"}"#, Trap("unreachable")),
         kind("panic", hostile, r#"{"mode": "panic"}"#, Trap("unreachable")),
+        hand_made("name_that_grows", || trap_in(grown_name()), Trap("unreachable")),
+        hand_made("name_of_a_mebibyte", || trap_in("\u{1b}é".repeat(MIB / 3)), Trap("unreachable")),
         bomb("compile_bomb_of_locals", bombs::locals, Limit("5000 local variables in one function")),
         bomb("compile_bomb_of_blocks", bombs::blocks, Limit("256 KiB for one function")),
         bomb("compile_bomb_of_functions", bombs::functions, Limit("20000 functions in a component")),
@@ -172,6 +179,18 @@ fn realloc(realloc: Realloc) -> Vec<u8> {
     Raw { realloc, ..Raw::default() }.module()
 }
 
+/// A guest that traps in a function of that name.
+fn trap_in(name: String) -> Vec<u8> {
+    Raw { traps: true, name, ..Raw::default() }.module()
+}
+
+/// A C++ name whose types are each made of two of the one before: 300 bytes that mean 300 MB.
+fn grown_name() -> String {
+    const DIGITS: &[u8; 36] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    let doubled = |level: usize| format!("S_IS{0}_S{0}_E", char::from(DIGITS[level]));
+    format!("_Z1f1AIiiE{}", (0..LEVELS).map(doubled).collect::<String>())
+}
+
 /// Code for this very machine, which a host that took it would run unchecked.
 fn machine_code() -> Vec<u8> {
     std::fs::read("/proc/self/exe").expect("is this program")[..MIB].to_vec()
@@ -239,6 +258,10 @@ impl Kind {
     }
 
     fn judge(&self, ended: Result<Answer, TransformError>) -> Result<(), String> {
+        let said = ended.as_ref().err().map_or(0, |error| error.to_string().len());
+        if said > WORDS_MAX {
+            return Err(format!("its error has {said} bytes"));
+        }
         let (words, expected) = match (&self.end, &ended) {
             (End::Harmless, Ok(_)) => return Ok(()),
             (End::Limit(expected), Err(TransformError::Limit { limit, .. })) => (limit, expected),
