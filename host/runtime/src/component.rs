@@ -1,5 +1,6 @@
 //! A loaded component: checked, compiled, described; then called by any number of threads at once.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -123,8 +124,8 @@ impl Engine {
         let cache = cache_dir.and_then(|dir| warned("open", dir, CodeCache::open(dir)));
         let name = cache::name(&prepared.digest, self.wasmtime());
         let kept = cache.as_ref().and_then(|cache| warned("read", &name, cache.get(&name)).flatten());
-        if let Some(code) = kept {
-            return Ok((link(self, &code)?, None));
+        if let Some(component) = kept.and_then(|code| warned("use", &name, link(self, &code))) {
+            return Ok((component, None));
         }
         let start = Instant::now();
         let code = match &self.options().compiler {
@@ -132,10 +133,12 @@ impl Engine {
             None => compile(self.wasmtime(), prepared)?,
         };
         let took = start.elapsed();
+        let component = link(self, &code)?;
+        // Only what could be used once is kept.
         if let Some(cache) = cache {
             warned("write", &name, cache.put(&name, &code));
         }
-        Ok((link(self, &code)?, Some(took)))
+        Ok((component, Some(took)))
     }
 
     pub(crate) fn caller(
@@ -220,7 +223,7 @@ pub(crate) fn described(caller: &Caller) -> Result<Description, TransformError> 
     }
 }
 
-fn warned<T>(action: &str, what: impl AsRef<Path>, result: std::io::Result<T>) -> Option<T> {
+fn warned<T>(action: &str, what: impl AsRef<Path>, result: Result<T, impl Display>) -> Option<T> {
     result
         .inspect_err(|error| {
             let what = what.as_ref().display();

@@ -5,6 +5,7 @@
 
 mod bombs;
 mod confined;
+mod cut;
 mod figures;
 mod host;
 mod imports;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     let more = [
         trial("the_compiler_is_confined", confined::compiler),
         trial("a_compiler_that_opens_a_socket_is_ended", confined::rogue),
+        trial("a_cut_answer_of_the_compiler_is_not_kept", cut::answers),
         trial("import_probing", imports::only_the_list),
         trial("slots_show_nothing_of_their_last_owner", slots::memories),
         trial("tables_show_nothing_of_their_last_owner", slots::tables),
