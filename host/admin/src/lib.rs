@@ -4,9 +4,9 @@
 //! | path | |
 //! |---|---|
 //! | `GET /livez` | the process answers |
-//! | `GET /readyz` | 200 while batches are committed; 503 with the reason while it is parked or waits after a fault |
+//! | `GET /readyz` | 200 while batches are committed; 503 while it is parked or waits after a fault, on the socket with the reason |
 //! | `GET /metrics` | Prometheus' text format; [`metrics`] has the names |
-//! | `GET /v1/status` | the object that `run --json` prints at its end |
+//! | `GET /v1/status` | the object that `run --json` prints at its end; over TCP without anything that comes from rows |
 //! | `GET /v1/tap?point=decoded` | rows as they come, a JSON object a line, on the socket only; points are raw, decoded, transformed, dead |
 //! | `POST /v1/resume` | `{"over_budget": bool}`: go on after parking |
 //! | `POST /v1/reload` | look at the components now |
@@ -15,6 +15,7 @@
 
 pub mod client;
 pub mod metrics;
+mod network;
 mod server;
 mod stream;
 

@@ -1,5 +1,6 @@
 //! The server: a thread of its own with a small runtime, so that it answers while the pipeline is busy or stuck.
 
+use std::convert::identity;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -11,12 +12,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use lakemill_pipeline::tap::Point;
-use lakemill_pipeline::{Control, Pipeline, Progress, Reloaded};
+use lakemill_pipeline::{Circuit, Control, Pipeline, Progress, Reloaded, Summary};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 
+use crate::network::without_rows;
 use crate::{metrics, stream};
 
 /// What is looked at, and commanded.
@@ -69,8 +71,8 @@ impl Server {
         let (stop, stopped) = oneshot::channel();
         let bound = unix.is_some();
         let work = move || {
-            let commands = views().merge(commands()).with_state(target.clone());
-            let views = views().with_state(target);
+            let commands = views(identity).merge(commands()).with_state(target.clone());
+            let views = views(without_rows).with_state(target);
             runtime.block_on(async {
                 let socket = async {
                     match unix {
@@ -129,7 +131,10 @@ fn bind(socket: &Path) -> std::io::Result<UnixListener> {
     UnixListener::from_std(listener)
 }
 
-fn views() -> Router<Target> {
+/// What may be looked at, as `show` lets it be seen.
+fn views(show: fn(Summary) -> Summary) -> Router<Target> {
+    let ready = async move |State(target): State<Target>| ready(show(target.progress.summary()));
+    let status = async move |State(target): State<Target>| Json(show(target.pipeline.status(&target.progress)));
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
@@ -146,9 +151,8 @@ fn commands() -> Router<Target> {
         .route("/v1/rollback", post(roll_back))
 }
 
-async fn ready(State(target): State<Target>) -> Response {
-    let summary = target.progress.summary();
-    match summary.trouble.filter(|_| summary.parked || summary.circuit != lakemill_pipeline::Circuit::Closed) {
+fn ready(summary: Summary) -> Response {
+    match summary.trouble.filter(|_| summary.parked || summary.circuit != Circuit::Closed) {
         None => (StatusCode::OK, "ok\n").into_response(),
         Some(trouble) => (StatusCode::SERVICE_UNAVAILABLE, trouble + "\n").into_response(),
     }
@@ -159,10 +163,6 @@ async fn scrape(State(target): State<Target>) -> Response {
         Ok(text) => ([("content-type", metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
-}
-
-async fn status(State(target): State<Target>) -> Response {
-    Json(target.pipeline.status(&target.progress)).into_response()
 }
 
 #[derive(Debug, Default, Deserialize)]
