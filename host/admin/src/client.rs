@@ -1,6 +1,6 @@
 //! Asks the processes of a pipeline, through their sockets in its state folder.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -71,7 +71,7 @@ pub fn follow(folder: &Path, path: &str, mut take: impl FnMut(&[u8]) -> bool) ->
 fn sockets(folder: &Path) -> std::io::Result<Vec<(u32, PathBuf)>> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     let mut sockets = Vec::new();
@@ -87,16 +87,22 @@ fn sockets(folder: &Path) -> std::io::Result<Vec<(u32, PathBuf)>> {
     Ok(sockets)
 }
 
-/// Sends a request; `None` if nobody is there: the socket is what a killed process left.
+/// Sends a request; `None` if nobody is there: the process has ended, or was killed and left its socket.
 fn open(
     socket: &Path,
     method: &str,
     path: &str,
     body: Option<&Value>,
 ) -> std::io::Result<Option<BufReader<UnixStream>>> {
-    let Ok(mut stream) = UnixStream::connect(socket) else {
-        std::fs::remove_file(socket).ok();
-        return Ok(None);
+    let mut stream = match UnixStream::connect(socket) {
+        Ok(stream) => stream,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(socket).ok();
+            return Ok(None);
+        }
+        // It may be somebody else's, and alive.
+        Err(error) => return Err(error),
     };
     stream.set_read_timeout(Some(TIMEOUT))?;
     let body = body.map(Value::to_string).unwrap_or_default();
@@ -113,12 +119,56 @@ fn open(
 fn head(reader: &mut impl BufRead) -> std::io::Result<u16> {
     let mut first = String::new();
     reader.read_line(&mut first)?;
-    let wrong = || std::io::Error::new(std::io::ErrorKind::InvalidData, format!("no answer in HTTP: {first:?}"));
+    let wrong = || std::io::Error::new(ErrorKind::InvalidData, format!("no answer in HTTP: {first:?}"));
     let status = first.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(wrong)?;
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 || line.trim_end().is_empty() {
             return Ok(status);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn the_socket_of_a_killed_process_is_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = socket_of(folder.path(), 7);
+        drop(UnixListener::bind(&socket).expect("binds"));
+        assert!(ask(folder.path(), "GET", "/", None).expect("nobody is there").is_empty());
+        assert!(!socket.exists());
+    }
+
+    /// A path that leads to itself: an error for root, too, unlike a socket of another user.
+    #[test]
+    fn a_socket_that_cannot_be_reached_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = socket_of(folder.path(), 7);
+        symlink(&socket, &socket).expect("a link");
+        ask(folder.path(), "GET", "/", None).expect_err("too many levels of links");
+        assert!(socket.is_symlink());
+    }
+
+    #[test]
+    fn a_live_socket_answers_and_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = socket_of(folder.path(), 7);
+        let listener = UnixListener::bind(&socket).expect("binds");
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a question");
+            let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            lines.take_while(|line| !line.is_empty()).for_each(drop);
+            stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n{}").expect("answers");
+        });
+        let answers = ask(folder.path(), "GET", "/", None).expect("it answers");
+        server.join().expect("ends");
+        assert_eq!((answers.len(), answers[0].process, answers[0].status), (1, 7, 200));
+        assert!(socket.exists());
     }
 }
