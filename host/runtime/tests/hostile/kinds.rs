@@ -77,6 +77,39 @@ fn bomb(name: &'static str, guest: fn() -> Vec<u8>, end: End) -> Kind {
 
 /// All of them.
 pub fn all() -> Vec<Kind> {
+    [against_the_host(), against_the_compiler()].into_iter().flatten().collect()
+}
+
+/// Those that never run.
+fn against_the_compiler() -> Vec<Kind> {
+    use End::{Limit, Refused};
+    vec![
+        bomb("compile_bomb_of_locals", bombs::locals, Limit("5000 local variables in one function")),
+        bomb("compile_bomb_of_blocks", bombs::blocks, Limit("256 KiB for one function")),
+        bomb("compile_bomb_of_functions", bombs::functions, Limit("20000 functions in a component")),
+        bomb(
+            "compile_bomb_of_data_segments",
+            || Raw { data_segments: 1_000, ..Raw::default() }.module(),
+            Limit("1000 data segments in a component"),
+        ),
+        bomb(
+            "compile_bomb_of_types",
+            || Raw { types: 5_000, ..Raw::default() }.module(),
+            Limit("5000 types in a component"),
+        ),
+        bomb("compile_bomb_within_bounds", bombs::within_bounds, Limit("10 s of CPU time")),
+        hand_made("nested_component", bombs::nested, Refused("composed of several components")),
+        hand_made(
+            "ten_thousand_imports",
+            || Raw { invented_imports: 10_000, ..Raw::default() }.module(),
+            Refused("it imports `nobodys`"),
+        ),
+        bomb("sleep", bombs::waits, Refused("does not compile")),
+    ]
+}
+
+/// Those that are loaded, or refused for what they would do.
+fn against_the_host() -> Vec<Kind> {
     use End::{Answer, Harmless, Limit, Refused, Trap};
     const TIME: End = Limit("100 ms for one call (`limits.batch_ms_max`)");
     vec![
@@ -110,27 +143,6 @@ pub fn all() -> Vec<Kind> {
         kind("panic", hostile, r#"{"mode": "panic"}"#, Trap("unreachable")),
         hand_made("name_that_grows", || trap_in(grown_name()), Trap("unreachable")),
         hand_made("name_of_a_mebibyte", || trap_in("\u{1b}é".repeat(MIB / 3)), Trap("unreachable")),
-        bomb("compile_bomb_of_locals", bombs::locals, Limit("5000 local variables in one function")),
-        bomb("compile_bomb_of_blocks", bombs::blocks, Limit("256 KiB for one function")),
-        bomb("compile_bomb_of_functions", bombs::functions, Limit("20000 functions in a component")),
-        bomb(
-            "compile_bomb_of_data_segments",
-            || Raw { data_segments: 1_000, ..Raw::default() }.module(),
-            Limit("1000 data segments in a component"),
-        ),
-        bomb(
-            "compile_bomb_of_types",
-            || Raw { types: 5_000, ..Raw::default() }.module(),
-            Limit("5000 types in a component"),
-        ),
-        bomb("compile_bomb_within_bounds", bombs::within_bounds, Limit("10 s of CPU time")),
-        hand_made("nested_component", bombs::nested, Refused("composed of several components")),
-        hand_made(
-            "ten_thousand_imports",
-            || Raw { invented_imports: 10_000, ..Raw::default() }.module(),
-            Refused("it imports `nobodys`"),
-        ),
-        bomb("sleep", bombs::waits, Refused("does not compile")),
         kind(
             "large_output",
             probe,
