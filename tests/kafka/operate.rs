@@ -10,7 +10,7 @@ use lakemill_tests::places;
 use lakemill_tests::process::{self, Lakemill};
 use lakemill_tests::table::Table;
 use lakemill_tests::verdict::check;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Scene, TABLE};
 
@@ -156,44 +156,65 @@ fn lakemill_said(scene: &Scene) -> Result<Value> {
     Ok(command(scene, "status", &[])?.report()?["processes"][0].clone())
 }
 
-/// Fills a small file system of its own with tables while the pipeline runs, then makes room.
+/// Fills a small file system of its own while the pipeline runs, then makes room; there is a little more each time. Somebody else's
+/// file comes and goes beside it, so that what follows a failed write may have room.
 const FULL_DISK: &str = r#"
 set -euo pipefail
-lakemill=$1 file=$2 lake=$3 out=$4 expected=$5
-mkdir -p "$lake"
-mount -t tmpfs -o size=200k tmpfs "$lake"
+lakemill=$1 file=$2 folder=$3 size=$4 more=$5 lake=$6 out=$7 expected=$8
+rows_in() { "$lakemill" status "$file" --json | grep -o '"rows_in":[0-9]*' | head -1; }
+mkdir -p "$folder"
+mount -t tmpfs -o size=${size}k tmpfs "$folder"
+while :; do printf x >"$folder/else" || :; : >"$folder/else"; done 2>/dev/null &
+else=$!
+trap 'jobs -p | xargs -r kill' EXIT
 "$lakemill" run "$file" --json 2>"$out.log" >"$out.json" &
 running=$!
 for full in 1 2 3; do
   until [ "$(grep -c 'tries again' "$out.log")" -ge $((full * 2)) ]; do kill -0 $running; read -rt 0.1 <> <(:) || :; done
-  if [ $full = 3 ]; then size=64m; else size=$((200 + full * 64))k; fi
-  mount -o remount,size=$size "$lake"
+  if [ $full = 3 ]; then size=65536; else size=$((size + more)); fi
+  mount -o remount,size=${size}k "$folder"
 done
-until [ "$("$lakemill" status "$file" --json | grep -o '"rows_in":[0-9]*' | head -1)" = "\"rows_in\":$expected" ]; do
+until [ "$(rows_in)" = "\"rows_in\":$expected" ]; do
   kill -0 $running
   read -rt 0.1 <> <(:) || :
 done
+kill $else
 kill -TERM $running
 wait $running
 cp -r "$lake" "$out"
 "#;
 
-#[test]
-fn a_full_disk_is_waited_out() -> Result<()> {
-    let mut scene = Scene::new("full-disk", 2)?;
+/// Runs a pipeline whose `folder` is a file system of `size` KiB, three times full, and `more` larger after it.
+fn with_a_full_disk(mut scene: Scene, folder: &str, size: u32, more: u32) -> Result<()> {
     scene.send(&Orders::new(64, Mix { broken: 0, ..Mix::default() }).take(10_000).collect::<Vec<_>>(), &[])?;
-    let out = scene.pipeline.folder().join("saved");
+    let home = scene.pipeline.folder();
+    let out = home.join("saved");
     let output = Command::new("unshare")
         .args(["--map-root-user", "--mount", "bash", "-c", FULL_DISK, "full-disk"])
         .arg(places::lakemill()?)
         .arg(scene.pipeline.file()?)
-        .arg(scene.pipeline.folder().join("lake"))
-        .arg(&out)
+        .arg(home.join(folder))
+        .args([size.to_string(), more.to_string()])
+        .args([home.join("lake"), out.clone()])
         .arg(scene.rows_expected().to_string())
         .output()
         .context("start unshare")?;
-    let log = std::fs::read_to_string(out.with_extension("log")).unwrap_or_default();
-    ensure!(output.status.success(), "{}\n{log}", String::from_utf8_lossy(&output.stderr));
+    let of = |extension| std::fs::read_to_string(out.with_extension(extension)).unwrap_or_default();
+    let (log, said) = (of("log"), of("json"));
+    ensure!(output.status.success(), "{}\n{said}\n{log}", String::from_utf8_lossy(&output.stderr));
     ensure!(log.to_lowercase().contains("no space left") && !log.contains("panicked"), "{log}");
     check(&Table::read(&out.join(TABLE))?, &out.join("_dead"), &scene.placed())
+}
+
+#[test]
+fn a_full_disk_is_waited_out() -> Result<()> {
+    with_a_full_disk(Scene::new("full-disk", 2)?, "lake", 200, 64)
+}
+
+#[test]
+fn a_full_disk_under_the_journal_is_waited_out() -> Result<()> {
+    let mut scene = Scene::new("full-state", 2)?;
+    // Many plans: they fill what the component leaves.
+    scene.pipeline.spec["batch"] = json!({ "rows_max": 20, "latency_ms_max": 100 });
+    with_a_full_disk(scene, "state", 208, 4)
 }

@@ -2,6 +2,9 @@
 //!
 //! A torn last record is cut off: its batch had not left the reader, so nothing is lost with it. A record that is whole
 //! but does not match its checksum is never guessed at: the journal is refused and named.
+//!
+//! A write that fails is taken back, so that what comes next does not stand behind a part of it. Where that fails too, and after a sync
+//! that failed, nobody knows what the disk holds: nothing more is written until the journal is opened again, which writes it anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
@@ -119,6 +122,14 @@ pub enum JournalError {
         /// Whose it is.
         found: String,
     },
+    /// An earlier write failed, and what the file holds since is not known.
+    #[error("{path} takes nothing more until it is opened again: {reason}")]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        reason: String,
+    },
     /// All slots are taken.
     #[error("{path} is in use by {SLOTS_MAX} processes: stop some, or set another `state.path`")]
     Busy {
@@ -131,7 +142,7 @@ impl JournalError {
     /// What the pipeline does about it: a disk that is full now may have room later.
     pub fn disposition(&self) -> Disposition {
         match self {
-            JournalError::Io { .. } => Disposition::Retry,
+            JournalError::Io { .. } | JournalError::Broken { .. } => Disposition::Retry,
             JournalError::Corrupt { .. }
             | JournalError::Newer { .. }
             | JournalError::OtherPipeline { .. }
@@ -146,6 +157,10 @@ pub struct Journal {
     path: PathBuf,
     pipeline: String,
     file: File,
+    /// Bytes of the file: whole records.
+    length: u64,
+    /// Why nothing more may be written.
+    broken: Option<String>,
     remembered: Remembered,
     records: usize,
     _lock: File,
@@ -172,7 +187,7 @@ impl Journal {
         }
         let (slot, lock) = slots.remove(0);
         let path = journal_path(folder, slot);
-        let file = rewrite(&path, pipeline, &remembered)?;
+        let (file, length) = rewrite(&path, pipeline, &remembered)?;
         // Ours is on disk: what was taken over is no longer needed where it was.
         for (gone, _lock) in &slots {
             let path = journal_path(folder, *gone);
@@ -181,7 +196,8 @@ impl Journal {
                 _ => {}
             }
         }
-        Ok(Self { path, pipeline: pipeline.into(), file, remembered, records: 0, _lock: lock })
+        let pipeline = pipeline.into();
+        Ok(Self { path, pipeline, file, length, broken: None, remembered, records: 0, _lock: lock })
     }
 
     /// What it knows now.
@@ -199,10 +215,11 @@ impl Journal {
     /// # Errors
     /// If the file cannot be written.
     pub fn start(&mut self, positions: &Positions) -> Result<(), JournalError> {
+        self.append(&Record::Start(positions.clone()), Durable::Yes)?;
         for (tp, next) in positions.iter() {
             self.remembered.start.set(tp.clone(), next);
         }
-        self.append(&Record::Start(positions.clone()), Durable::Yes)
+        Ok(())
     }
 
     /// Remembers a plan, durably: only then may the batch leave the reader.
@@ -286,22 +303,41 @@ impl Journal {
     }
 
     fn append(&mut self, record: &Record, durable: Durable) -> Result<(), JournalError> {
+        if let Some(reason) = &self.broken {
+            return Err(JournalError::Broken { path: self.path.clone(), reason: reason.clone() });
+        }
         if self.records >= COMPACT_EVERY {
-            self.file = rewrite(&self.path, &self.pipeline, &self.remembered)?;
+            // The name may be the new file's by the time that it fails.
+            let anew = rewrite(&self.path, &self.pipeline, &self.remembered);
+            (self.file, self.length) = anew.inspect_err(|error| self.broken = Some(error.to_string()))?;
             self.records = 0;
         }
         self.records += 1;
         let line = frame(&to_json(record));
-        self.file.write_all(line.as_bytes()).map_err(io_error("write", &self.path))?;
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
+            let error = io_error("write", &self.path)(error);
+            // A part of it may be there.
+            if self.file.set_len(self.length).and_then(|()| self.file.sync_data()).is_err() {
+                self.broken = Some(error.to_string());
+            }
+            return Err(error);
+        }
+        self.length += line.len() as u64;
         match durable {
             Durable::Yes => {
                 reach(Point::PlanWritten);
-                self.file.sync_data().map_err(io_error("sync", &self.path))?;
+                self.sync()?;
                 reach(Point::PlanDurable);
             }
             Durable::No => reach(Point::PlanForgotten),
         }
         Ok(())
+    }
+
+    /// The kernel tells of a write that it lost once, and forgets it: after a sync that failed, one that succeeds proves nothing.
+    fn sync(&mut self) -> Result<(), JournalError> {
+        let synced = self.file.sync_data().map_err(io_error("sync", &self.path));
+        synced.inspect_err(|error| self.broken = Some(error.to_string()))
     }
 }
 
@@ -442,8 +478,8 @@ fn newer(json: &str) -> Option<u32> {
     (version > FORMAT).then_some(version)
 }
 
-/// Writes a journal with what is remembered in place of the old one, durably, and opens it for appending.
-fn rewrite(path: &Path, pipeline: &str, remembered: &Remembered) -> Result<File, JournalError> {
+/// Writes a journal with what is remembered in place of the old one, durably, and opens it for appending; also its length.
+fn rewrite(path: &Path, pipeline: &str, remembered: &Remembered) -> Result<(File, u64), JournalError> {
     let mut text = frame(&to_json(&Record::Format { version: FORMAT, pipeline: pipeline.into() }));
     if !remembered.start.is_empty() {
         text += &frame(&to_json(&Record::Start(remembered.start.clone())));
@@ -460,7 +496,8 @@ fn rewrite(path: &Path, pipeline: &str, remembered: &Remembered) -> Result<File,
     }
     let temporary = path.with_extension("journal.tmp");
     replace(path, &temporary, text.as_bytes(), || ())?;
-    OpenOptions::new().append(true).open(path).map_err(io_error("open", path))
+    let file = OpenOptions::new().append(true).open(path).map_err(io_error("open", path))?;
+    Ok((file, text.len() as u64))
 }
 
 fn listed(owned: &BTreeMap<TopicPartition, Owned>) -> Vec<(String, i32, Owned)> {

@@ -1,5 +1,7 @@
 //! The journal across restarts, cuts, flips and processes.
 
+use std::process::Command;
+
 use lakemill_model::{NextOffset, OffsetRange, TopicPartition};
 
 use super::*;
@@ -207,4 +209,109 @@ fn how_far_partitions_are_is_remembered_under_the_latest_epoch() {
     assert_eq!(both.remembered().owned[&tp], owned(3, 20));
     drop(both);
     assert_eq!(Journal::open(folder.path(), "p").expect("opens").remembered().owned[&tp], owned(3, 20));
+}
+
+/// Set in the process whose files may not have more than a KiB.
+const SMALL: &str = "LAKEMILL_TEST_SMALL_FILES";
+
+#[test]
+fn a_record_without_room_leaves_no_part_of_itself() {
+    if std::env::var_os(SMALL).is_none() {
+        // Without the signal, a write beyond the limit is answered as one on a full disk: it is cut, and the next one fails.
+        let child = Command::new("bash")
+            .args(["-c", r#"trap '' XFSZ; ulimit -f 1; exec "$0" --exact "$1""#])
+            .arg(std::env::current_exe().expect("this program"))
+            .arg("journal::tests::a_record_without_room_leaves_no_part_of_itself")
+            .env(SMALL, "1")
+            .output()
+            .expect("starts");
+        let said = String::from_utf8_lossy(&child.stdout).into_owned();
+        assert!(child.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut journal = Journal::open(folder.path(), "p").expect("opens");
+    let mut planned = 0;
+    let error = loop {
+        match journal.plan(plan(planned + 1, planned as i64, planned as i64 + 1)) {
+            Ok(()) => planned += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, JournalError::Io { action: "write", .. }), "{error}");
+    assert_eq!(error.disposition(), Disposition::Retry);
+    let whole = fs::read(journal.path()).expect("reads");
+    assert!(planned > 0 && whole.len() < 1024 && whole.ends_with(b"\n"), "a part would fill it: {}", whole.len());
+    // What is smaller has room, and stands on a line of its own.
+    journal.done(CheckpointId(1)).expect("done");
+    let expected = journal.remembered().clone();
+    assert_eq!((expected.plans.len() as u64, expected.last), (planned - 1, planned));
+    drop(journal);
+    assert_eq!(Journal::open(folder.path(), "p").expect("opens").remembered(), &expected);
+}
+
+/// A journal with one plan, and `device` in its file's place.
+fn on_device(folder: &Path, device: &str) -> Journal {
+    let mut journal = Journal::open(folder, "p").expect("opens");
+    journal.plan(plan(1, 0, 5)).expect("plan");
+    journal.file = OpenOptions::new().append(true).open(device).expect("opens");
+    journal
+}
+
+/// Nothing gets into the file, whatever it would take by now, until it is opened again.
+fn assert_broken(mut journal: Journal, folder: &Path) {
+    let path = journal.path().to_owned();
+    journal.file = OpenOptions::new().append(true).open(&path).expect("opens");
+    let before = fs::read(&path).expect("reads");
+    let mut all = vec![journal.plan(plan(2, 5, 9)), journal.start(&start(3)), journal.cut(CheckpointId(1), vec![])];
+    all.extend([journal.own(&BTreeMap::new()), journal.refuse(CheckpointId(1)), journal.void(CheckpointId(1))]);
+    all.push(journal.done(CheckpointId(1)));
+    for refused in all {
+        let error = refused.expect_err("it is broken");
+        assert!(matches!(error, JournalError::Broken { .. }), "{error}");
+        assert_eq!(error.disposition(), Disposition::Retry);
+    }
+    assert_eq!(fs::read(&path).expect("reads"), before);
+    let expected = Remembered { plans: vec![plan(1, 0, 5)], last: 1, ..Remembered::default() };
+    assert_eq!(journal.remembered(), &expected);
+    drop(journal);
+    let mut journal = Journal::open(folder, "p").expect("opens again");
+    assert_eq!(journal.remembered(), &expected);
+    journal.plan(plan(2, 5, 9)).expect("plan");
+    drop(journal);
+    assert_eq!(Journal::open(folder, "p").expect("opens").remembered().plans, [plan(1, 0, 5), plan(2, 5, 9)]);
+}
+
+#[test]
+fn a_part_that_cannot_be_taken_back_stays_the_last_thing_in_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // No write to it succeeds, and its length cannot be set.
+    let mut journal = on_device(folder.path(), "/dev/full");
+    let error = journal.done(CheckpointId(1)).expect_err("it is full");
+    assert!(matches!(error, JournalError::Io { action: "write", .. }), "{error}");
+    let part = &frame(&to_json(&Record::Done(CheckpointId(1))))[..12];
+    let mut file = OpenOptions::new().append(true).open(journal.path()).expect("opens");
+    file.write_all(part.as_bytes()).expect("writes");
+    assert_broken(journal, folder.path());
+}
+
+#[test]
+fn after_a_sync_that_failed_nothing_is_claimed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // It takes every write and can be synced never.
+    let mut journal = on_device(folder.path(), "/dev/null");
+    let error = journal.plan(plan(2, 5, 9)).expect_err("it is not on a disk");
+    assert!(matches!(error, JournalError::Io { action: "sync", .. }), "{error}");
+    assert_broken(journal, folder.path());
+}
+
+#[test]
+fn a_journal_that_could_not_be_written_anew_takes_nothing_more() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut journal = Journal::open(&folder.path().join("state"), "p").expect("opens");
+    journal.records = COMPACT_EVERY;
+    fs::remove_dir_all(folder.path().join("state")).expect("removes");
+    assert!(matches!(journal.done(CheckpointId(1)), Err(JournalError::Io { .. })));
+    // The file that it holds has no name any more.
+    assert!(matches!(journal.plan(plan(1, 0, 5)), Err(JournalError::Broken { .. })));
 }
