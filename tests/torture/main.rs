@@ -80,8 +80,9 @@ fn kills(broker: &Broker, seed: u64, count: u32) -> Result<Outcome> {
 fn at_failpoints(broker: &Broker, seed: u64, count: u32, points: &[String]) -> Result<Outcome> {
     let mut all = Outcome::default();
     for point in points {
-        // Columns are written down once in the life of a pipeline.
-        let (rings, kills) = if point.starts_with("schemas") { (count, 1) } else { (1, count) };
+        // Starts and columns are written down once in the life of a pipeline.
+        let once = ["start", "schemas"].iter().any(|once| point.starts_with(once));
+        let (rings, kills) = if once { (count, 1) } else { (1, count) };
         let mut of_point = Outcome::default();
         for ring in 0..rings {
             let seed = seed + u64::from(ring);
@@ -105,7 +106,8 @@ fn at_failpoint(broker: &Broker, seed: u64, point: &str, count: u32) -> Result<O
             break;
         }
         // Some are reached once or twice in the life of a process.
-        let often = !["schemas", "component", "sink-claimed"].iter().any(|rare| point.starts_with(rare));
+        let rare = ["start", "schemas", "component", "sink-claimed", "claim-noted", "plan-voided"];
+        let often = !rare.iter().any(|rare| point.starts_with(rare));
         let times = if often && ring.outcome().missed == missed { ring.random().u32(1..8) } else { 1 };
         missed = ring.outcome().missed;
         ring.cycle(&Kill::At(point.to_owned(), times))?;

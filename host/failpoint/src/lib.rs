@@ -7,6 +7,8 @@
 /// An instant in the life of a batch, or of the files that outlive it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
+    /// Where partitions start that no sink knows is on the disk; nothing of them has been read.
+    StartDurable,
     /// The inferred columns are in a file that does not have its name yet.
     SchemasWritten,
     /// The inferred columns have been written down.
@@ -29,12 +31,20 @@ pub enum Point {
     EntryDurable,
     /// Possession of partitions is written in one more sink.
     SinkClaimed,
+    /// The journal knows how far the partitions are that were taken, perhaps not on the disk; no plan was looked at.
+    ClaimNoted,
+    /// How a batch was cut is on the disk; nothing of it is committed.
+    CutsDurable,
+    /// That a batch is over the error budget is on the disk; the run has not ended.
+    RefusalDurable,
     /// A sink that does not commit last has the batch.
     SinkCommitted,
     /// All sinks have the batch; the journal does not know.
     AnchorCommitted,
-    /// The journal has forgotten the plan; Kafka has not been told.
+    /// The journal has forgotten the plan of a batch that is in all sinks; Kafka has not been told.
     PlanForgotten,
+    /// The journal has forgotten a plan whose records are in the sinks already, or come again in another batch.
+    PlanVoided,
     /// A log checkpoint is there, and `_last_checkpoint` does not name it.
     CheckpointVisible,
     /// `_last_checkpoint` names it.
@@ -43,7 +53,8 @@ pub enum Point {
 
 impl Point {
     /// Every one, in the order of a batch's life.
-    pub const ALL: [Point; 16] = [
+    pub const ALL: [Point; 21] = [
+        Point::StartDurable,
         Point::SchemasWritten,
         Point::SchemasDurable,
         Point::ComponentWritten,
@@ -55,9 +66,13 @@ impl Point {
         Point::EntryVisible,
         Point::EntryDurable,
         Point::SinkClaimed,
+        Point::ClaimNoted,
+        Point::CutsDurable,
+        Point::RefusalDurable,
         Point::SinkCommitted,
         Point::AnchorCommitted,
         Point::PlanForgotten,
+        Point::PlanVoided,
         Point::CheckpointVisible,
         Point::CheckpointDurable,
     ];
@@ -65,6 +80,7 @@ impl Point {
     /// As the environment names it.
     pub fn name(self) -> &'static str {
         match self {
+            Point::StartDurable => "start-durable",
             Point::SchemasWritten => "schemas-written",
             Point::SchemasDurable => "schemas-durable",
             Point::ComponentWritten => "component-written",
@@ -76,9 +92,13 @@ impl Point {
             Point::EntryVisible => "entry-visible",
             Point::EntryDurable => "entry-durable",
             Point::SinkClaimed => "sink-claimed",
+            Point::ClaimNoted => "claim-noted",
+            Point::CutsDurable => "cuts-durable",
+            Point::RefusalDurable => "refusal-durable",
             Point::SinkCommitted => "sink-committed",
             Point::AnchorCommitted => "anchor-committed",
             Point::PlanForgotten => "plan-forgotten",
+            Point::PlanVoided => "plan-voided",
             Point::CheckpointVisible => "checkpoint-visible",
             Point::CheckpointDurable => "checkpoint-durable",
         }

@@ -215,7 +215,9 @@ impl Journal {
     /// # Errors
     /// If the file cannot be written.
     pub fn start(&mut self, positions: &Positions) -> Result<(), JournalError> {
-        self.append(&Record::Start(positions.clone()), Durable::Yes)?;
+        self.append(&Record::Start(positions.clone()))?;
+        self.sync()?;
+        reach(Point::StartDurable);
         for (tp, next) in positions.iter() {
             self.remembered.start.set(tp.clone(), next);
         }
@@ -227,7 +229,10 @@ impl Journal {
     /// # Errors
     /// If the file cannot be written.
     pub fn plan(&mut self, plan: Plan) -> Result<(), JournalError> {
-        self.append(&Record::Plan(plan.clone()), Durable::Yes)?;
+        self.append(&Record::Plan(plan.clone()))?;
+        reach(Point::PlanWritten);
+        self.sync()?;
+        reach(Point::PlanDurable);
         self.remembered.planned(plan);
         Ok(())
     }
@@ -237,7 +242,9 @@ impl Journal {
     /// # Errors
     /// If the file cannot be written.
     pub fn cut(&mut self, checkpoint: CheckpointId, cuts: Vec<Cut>) -> Result<(), JournalError> {
-        self.append(&Record::Cuts(checkpoint, cuts.clone()), Durable::Yes)?;
+        self.append(&Record::Cuts(checkpoint, cuts.clone()))?;
+        self.sync()?;
+        reach(Point::CutsDurable);
         self.remembered.cut(checkpoint, cuts);
         Ok(())
     }
@@ -247,7 +254,8 @@ impl Journal {
     /// # Errors
     /// If the file cannot be written.
     pub fn own(&mut self, owned: &BTreeMap<TopicPartition, Owned>) -> Result<(), JournalError> {
-        self.append(&Record::Owned(listed(owned)), Durable::No)?;
+        self.append(&Record::Owned(listed(owned)))?;
+        reach(Point::ClaimNoted);
         self.remembered.owned.extend(owned.iter().map(|(tp, owned)| (tp.clone(), owned.clone())));
         Ok(())
     }
@@ -257,7 +265,9 @@ impl Journal {
     /// # Errors
     /// If the file cannot be written.
     pub fn refuse(&mut self, checkpoint: CheckpointId) -> Result<(), JournalError> {
-        self.append(&Record::Refused(checkpoint), Durable::Yes)?;
+        self.append(&Record::Refused(checkpoint))?;
+        self.sync()?;
+        reach(Point::RefusalDurable);
         self.remembered.refuse(checkpoint);
         Ok(())
     }
@@ -287,7 +297,8 @@ impl Journal {
     /// # Errors
     /// If the file cannot be written.
     pub fn done(&mut self, checkpoint: CheckpointId) -> Result<(), JournalError> {
-        self.append(&Record::Done(checkpoint), Durable::No)?;
+        self.append(&Record::Done(checkpoint))?;
+        reach(Point::PlanForgotten);
         self.remembered.done(checkpoint);
         Ok(())
     }
@@ -297,12 +308,13 @@ impl Journal {
     /// # Errors
     /// If the file cannot be written.
     pub fn void(&mut self, checkpoint: CheckpointId) -> Result<(), JournalError> {
-        self.append(&Record::Void(checkpoint), Durable::No)?;
+        self.append(&Record::Void(checkpoint))?;
+        reach(Point::PlanVoided);
         self.remembered.plans.retain(|plan| plan.checkpoint != checkpoint);
         Ok(())
     }
 
-    fn append(&mut self, record: &Record, durable: Durable) -> Result<(), JournalError> {
+    fn append(&mut self, record: &Record) -> Result<(), JournalError> {
         if let Some(reason) = &self.broken {
             return Err(JournalError::Broken { path: self.path.clone(), reason: reason.clone() });
         }
@@ -323,14 +335,6 @@ impl Journal {
             return Err(error);
         }
         self.length += line.len() as u64;
-        match durable {
-            Durable::Yes => {
-                reach(Point::PlanWritten);
-                self.sync()?;
-                reach(Point::PlanDurable);
-            }
-            Durable::No => reach(Point::PlanForgotten),
-        }
         Ok(())
     }
 
@@ -339,11 +343,6 @@ impl Journal {
         let synced = self.file.sync_data().map_err(io_error("sync", &self.path));
         synced.inspect_err(|error| self.broken = Some(error.to_string()))
     }
-}
-
-enum Durable {
-    Yes,
-    No,
 }
 
 impl Remembered {
