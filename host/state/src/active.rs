@@ -46,9 +46,8 @@ impl ActiveCode {
     /// # Errors
     /// If it cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), JournalError> {
-        let (path, temporary) = (path(folder), folder.join(format!("active.json.{}.tmp", std::process::id())));
         let text = serde_json::to_vec(self).expect("codes are plain data");
-        replace(&path, &temporary, &text, || ())
+        replace(&path(folder), &text, || ())
     }
 
     /// This code is not to be tried again.
@@ -87,5 +86,26 @@ mod tests {
         assert_eq!((read.refused.len(), read.refused.last()), (REFUSED_MAX, Some(&code("5"))));
         fs::write(path(folder.path()), "{\"active\":").expect("writes");
         assert!(matches!(ActiveCode::read(folder.path()), Err(JournalError::Corrupt { .. })));
+    }
+
+    /// The file stops every start if it is not whole.
+    #[test]
+    fn many_writers_and_what_a_crash_left_stop_no_start() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for left in ["active.json.1.tmp".to_owned(), format!("active.json.{}.0.tmp", std::process::id())] {
+            fs::write(folder.path().join(left), "{\"active\":").expect("writes");
+        }
+        std::thread::scope(|scope| {
+            for name in ["a", "a much longer one"] {
+                let folder = folder.path();
+                scope.spawn(move || {
+                    let active = ActiveCode { active: Some(code(name)), refused: vec![] };
+                    for _ in 0..100 {
+                        active.write(folder).expect("writes");
+                        assert!(ActiveCode::read(folder).expect("is whole").active.is_some());
+                    }
+                });
+            }
+        });
     }
 }

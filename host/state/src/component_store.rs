@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use lakemill_failpoint::{Point, reach};
 use sha2::{Digest, Sha256};
 
-use crate::durable::{io_error, replace};
+use crate::durable::{io_error, replace, sweep};
 use crate::journal::JournalError;
 
 /// What is kept beside that which somebody needs: the last ones, for a look back.
@@ -30,6 +30,7 @@ impl ComponentStore {
     pub fn open(folder: &Path) -> Result<Self, JournalError> {
         let folder = folder.join("components");
         fs::create_dir_all(&folder).map_err(io_error("create", &folder))?;
+        sweep(&folder);
         Ok(Self { folder })
     }
 
@@ -55,8 +56,7 @@ impl ComponentStore {
         if kept.is_ok() && self.get(digest)?.is_some() {
             return Ok(());
         }
-        let temporary = self.folder.join(format!("{digest}.{}.tmp", std::process::id()));
-        replace(&path, &temporary, content, || reach(Point::ComponentWritten))?;
+        replace(&path, content, || reach(Point::ComponentWritten))?;
         reach(Point::ComponentDurable);
         Ok(())
     }

@@ -15,7 +15,7 @@ use lakemill_failpoint::{Point, reach};
 use lakemill_model::{CheckpointId, Disposition, Epoch, NextOffset, Positions, TopicPartition};
 use serde::{Deserialize, Serialize};
 
-use crate::durable::{io_error, replace};
+use crate::durable::{io_error, replace, sweep};
 use crate::plan::{Cut, Plan};
 use crate::record::{Line, frame, split_first};
 
@@ -175,6 +175,7 @@ impl Journal {
     /// If the folder cannot be written, or the journal is damaged, newer, or another pipeline's.
     pub fn open(folder: &Path, pipeline: &str) -> Result<Self, JournalError> {
         fs::create_dir_all(folder).map_err(io_error("create", folder))?;
+        sweep(folder);
         let mut slots = free_slots(folder)?;
         let mut remembered = Remembered::default();
         for (slot, _) in &slots {
@@ -493,8 +494,7 @@ fn rewrite(path: &Path, pipeline: &str, remembered: &Remembered) -> Result<(File
     for plan in &remembered.plans {
         text += &frame(&to_json(&Record::Plan(plan.clone())));
     }
-    let temporary = path.with_extension("journal.tmp");
-    replace(path, &temporary, text.as_bytes(), || ())?;
+    replace(path, text.as_bytes(), || ())?;
     let file = OpenOptions::new().append(true).open(path).map_err(io_error("open", path))?;
     Ok((file, text.len() as u64))
 }

@@ -102,9 +102,8 @@ impl SchemaBook {
     }
 
     fn write(&self, pages: &Pages) -> Result<(), JournalError> {
-        let (path, temporary) = (self.folder.join(FILE), self.folder.join("schemas.json.tmp"));
         let text = serde_json::to_vec_pretty(pages).expect("fields are plain data");
-        replace(&path, &temporary, &text, || reach(Point::SchemasWritten))?;
+        replace(&self.folder.join(FILE), &text, || reach(Point::SchemasWritten))?;
         reach(Point::SchemasDurable);
         Ok(())
     }
