@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use lakemill_failpoint::{Point, reach};
 use sha2::{Digest, Sha256};
 
-use crate::durable::{io_error, replace, sweep};
+use crate::durable::{io_error, replace, sweep, sync_folder};
 use crate::journal::JournalError;
 
 /// What is kept beside that which somebody needs: the last ones, for a look back.
@@ -54,7 +54,8 @@ impl ComponentStore {
         // What is there already moves to the end of the queue of what is removed.
         let kept = File::options().append(true).open(&path).and_then(|file| file.set_modified(SystemTime::now()));
         if kept.is_ok() && self.get(digest)?.is_some() {
-            return Ok(());
+            // Whoever put it there may have died before it did this.
+            return sync_folder(&self.folder);
         }
         replace(&path, content, || reach(Point::ComponentWritten))?;
         reach(Point::ComponentDurable);
