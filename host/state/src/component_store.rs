@@ -4,22 +4,38 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use lakemill_failpoint::{Point, reach};
 use sha2::{Digest, Sha256};
 
-use crate::durable::{io_error, replace, sweep, sync_folder};
+use crate::durable::{io_error, lock_file, replace, sweep, sync_folder, try_lock};
 use crate::journal::JournalError;
 
 /// What is kept beside that which somebody needs: the last ones, for a look back.
 const NEWEST_KEPT: usize = 32;
 
-/// A folder of content under its digests. Processes of one pipeline share it.
+/// Digits of a digest.
+const DIGITS: usize = 64;
+
+/// A folder of content under its digests. Processes of one pipeline share it. Each has a file with the digests of what it has
+/// loaded, and holds a lock on it: that content stays for as long as the process lives.
 #[derive(Debug)]
 pub struct ComponentStore {
     folder: PathBuf,
+    loaded: Mutex<Loaded>,
+}
+
+/// What this process has loaded.
+#[derive(Debug)]
+struct Loaded {
+    /// A line each; locked.
+    list: File,
+    path: PathBuf,
+    digests: BTreeSet<String>,
 }
 
 impl ComponentStore {
@@ -31,10 +47,12 @@ impl ComponentStore {
         let folder = folder.join("components");
         fs::create_dir_all(&folder).map_err(io_error("create", &folder))?;
         sweep(&folder);
-        Ok(Self { folder })
+        let loaded = Mutex::new(Loaded::claim(&folder)?);
+        Ok(Self { folder, loaded })
     }
 
-    /// Keeps content, durably; returns its SHA-256 as 64 lower-case hex digits.
+    /// Keeps content, durably; returns its SHA-256 as 64 lower-case hex digits. It is there until this process ends, whoever
+    /// collects.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -51,15 +69,21 @@ impl ComponentStore {
     pub fn keep_as(&self, digest: &str, content: &[u8]) -> Result<(), JournalError> {
         debug_assert_eq!(sha256(content), digest);
         let path = self.folder.join(digest);
+        let collecting = self.collecting();
+        let lock = lock_file(&collecting)?;
+        // Nobody collects between the look at the content and the note of it.
+        lock.lock_shared().map_err(io_error("lock", &collecting))?;
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         // What is there already moves to the end of the queue of what is removed.
         let kept = File::options().append(true).open(&path).and_then(|file| file.set_modified(SystemTime::now()));
-        if kept.is_ok() && self.get(digest)?.is_some() {
+        if kept.is_err() || self.get(digest)?.is_none() {
+            replace(&path, content, || reach(Point::ComponentWritten))?;
+            reach(Point::ComponentDurable);
+        } else if !loaded.digests.contains(digest) {
             // Whoever put it there may have died before it did this.
-            return sync_folder(&self.folder);
+            sync_folder(&self.folder)?;
         }
-        replace(&path, content, || reach(Point::ComponentWritten))?;
-        reach(Point::ComponentDurable);
-        Ok(())
+        loaded.note(digest)
     }
 
     /// The content of a digest; `None` if it is not there, or not whole.
@@ -67,8 +91,7 @@ impl ComponentStore {
     /// # Errors
     /// If it cannot be read.
     pub fn get(&self, digest: &str) -> Result<Option<Vec<u8>>, JournalError> {
-        let is_digest = digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit());
-        if !is_digest {
+        if !is_digest(digest) {
             return Ok(None);
         }
         let path = self.folder.join(digest);
@@ -83,27 +106,77 @@ impl ComponentStore {
         }
     }
 
-    /// Removes what is neither needed nor among the last ones.
+    /// Removes what is neither needed, nor loaded by a process that runs, nor among the last ones.
     ///
     /// # Errors
     /// If the folder cannot be read; a file that cannot be removed is left for the next time.
     pub fn collect(&self, needed: &BTreeSet<String>) -> Result<(), JournalError> {
-        let mut files = Vec::new();
+        // Somebody loads, or collects as well: there is a next time.
+        let Some(_collecting) = try_lock(&self.collecting())? else { return Ok(()) };
+        let (mut files, mut loaded) = (Vec::new(), BTreeSet::new());
         for entry in fs::read_dir(&self.folder).map_err(io_error("read", &self.folder))?.flatten() {
-            // Another process may remove as well.
-            let Ok(modified) = entry.metadata().and_then(|meta| meta.modified()) else { continue };
-            files.push((modified, entry.path()));
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if is_digest(&name) {
+                let Ok(modified) = entry.metadata().and_then(|meta| meta.modified()) else { continue };
+                files.push((modified, name));
+            } else if name.ends_with(".lock") && entry.path() != self.collecting() {
+                loaded.extend(loaded_by_the_living(&entry.path())?);
+            }
         }
         files.sort();
         let old = files.len().saturating_sub(NEWEST_KEPT);
-        for (_, path) in &files[..old] {
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            if !needed.contains(&name) {
-                drop(fs::remove_file(path));
+        for (_, name) in &files[..old] {
+            if !needed.contains(name) && !loaded.contains(name) {
+                drop(fs::remove_file(self.folder.join(name)));
             }
         }
         Ok(())
     }
+
+    /// Locked alone by whoever removes, and by any number of those who load.
+    fn collecting(&self) -> PathBuf {
+        self.folder.join("collect.lock")
+    }
+}
+
+impl Loaded {
+    /// The first list that no running process holds.
+    fn claim(folder: &Path) -> Result<Self, JournalError> {
+        let mut slot = 0;
+        loop {
+            let path = folder.join(format!("{slot}.lock"));
+            if let Some(list) = try_lock(&path)? {
+                list.set_len(0).map_err(io_error("empty", &path))?;
+                return Ok(Self { list, path, digests: BTreeSet::new() });
+            }
+            slot += 1;
+        }
+    }
+
+    fn note(&mut self, digest: &str) -> Result<(), JournalError> {
+        if !self.digests.contains(digest) {
+            // At its place, so that a part of one that failed is written over.
+            let at = self.digests.len() * (DIGITS + 1);
+            self.list
+                .write_all_at(format!("{digest}\n").as_bytes(), at as u64)
+                .map_err(io_error("write", &self.path))?;
+            self.digests.insert(digest.to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// What the process that holds a list has loaded; nothing if it is dead. Not synced and not checked: a power cut ends the processes, too.
+fn loaded_by_the_living(list: &Path) -> Result<Vec<String>, JournalError> {
+    if try_lock(list)?.is_some() {
+        return Ok(Vec::new());
+    }
+    let text = fs::read(list).map_err(io_error("read", list))?;
+    Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
+}
+
+fn is_digest(name: &str) -> bool {
+    name.len() == DIGITS && name.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn sha256(content: &[u8]) -> String {
@@ -131,22 +204,63 @@ mod tests {
         assert_eq!(store.get(&digest).expect("reads"), Some(b"code".to_vec()), "it was mended");
     }
 
+    /// Content that is older than the epoch plus its number of seconds.
+    fn age(folder: &Path, digest: &str, seconds: usize) {
+        let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds as u64);
+        let file = File::options().append(true).open(folder.join("components").join(digest));
+        file.and_then(|file| file.set_modified(at)).expect("sets the time");
+    }
+
+    fn keep_many(folder: &Path, count: usize) -> Vec<String> {
+        let store = ComponentStore::open(folder).expect("opens");
+        let keep = |n: usize| {
+            let digest = store.keep(&n.to_le_bytes()).expect("keeps");
+            age(folder, &digest, n);
+            digest
+        };
+        (0..count).map(keep).collect()
+    }
+
     #[test]
     fn what_is_needed_outlives_what_is_old() {
         let folder = tempfile::tempdir().expect("a folder");
+        let digests = keep_many(folder.path(), NEWEST_KEPT + 5);
         let store = ComponentStore::open(folder.path()).expect("opens");
-        let digests: Vec<String> = (0..NEWEST_KEPT + 5)
-            .map(|n| {
-                let digest = store.keep(&n.to_le_bytes()).expect("keeps");
-                let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(n as u64);
-                let file = File::options().append(true).open(folder.path().join("components").join(&digest));
-                file.and_then(|file| file.set_modified(at)).expect("sets the time");
-                digest
-            })
-            .collect();
         store.collect(&[digests[1].clone()].into()).expect("collects");
         let there: Vec<bool> = digests.iter().map(|d| store.get(d).expect("reads").is_some()).collect();
         let expected: Vec<bool> = (0..digests.len()).map(|n| n == 1 || n >= 5).collect();
         assert_eq!(there, expected);
+    }
+
+    #[test]
+    fn what_another_process_runs_stays_while_it_lives() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let idle = ComponentStore::open(folder.path()).expect("opens");
+        let mut of_idle: Vec<String> = [b"code", b"more"].map(|code| idle.keep(code).expect("keeps")).into();
+        keep_many(folder.path(), NEWEST_KEPT + 5);
+        // What was there before is its own as well.
+        of_idle.push(idle.keep(&0_usize.to_le_bytes()).expect("keeps"));
+        of_idle.iter().for_each(|digest| age(folder.path(), digest, 0));
+        let store = ComponentStore::open(folder.path()).expect("opens");
+        let there = || of_idle.iter().filter(|digest| store.get(digest).expect("reads").is_some()).count();
+        store.collect(&BTreeSet::new()).expect("collects");
+        assert_eq!(there(), 3, "it lives");
+        drop(idle);
+        store.collect(&BTreeSet::new()).expect("collects");
+        assert_eq!(there(), 0, "it is dead");
+    }
+
+    #[test]
+    fn nothing_is_removed_while_somebody_loads() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let old = keep_many(folder.path(), NEWEST_KEPT + 1).remove(0);
+        let store = ComponentStore::open(folder.path()).expect("opens");
+        let loading = lock_file(&store.collecting()).expect("opens");
+        loading.lock_shared().expect("locks");
+        store.collect(&BTreeSet::new()).expect("leaves it");
+        assert!(store.get(&old).expect("reads").is_some());
+        drop(loading);
+        store.collect(&BTreeSet::new()).expect("collects");
+        assert_eq!(store.get(&old).expect("reads"), None);
     }
 }

@@ -60,6 +60,21 @@ fn is_temporary(name: &str) -> bool {
     words.next() == Some("tmp") && is_number(words.next()) && is_number(words.next()) && words.next().is_some()
 }
 
+/// A file that is only there to be locked.
+pub(crate) fn lock_file(path: &Path) -> Result<File, JournalError> {
+    OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(io_error("open", path))
+}
+
+/// Locks a file for as long as it is open; `None` if somebody else has it.
+pub(crate) fn try_lock(path: &Path) -> Result<Option<File>, JournalError> {
+    let file = lock_file(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(error)) => Err(io_error("lock", path)(error)),
+    }
+}
+
 /// Names in the folder survive a power cut.
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), JournalError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error("sync", folder))

@@ -15,7 +15,7 @@ use lakemill_failpoint::{Point, reach};
 use lakemill_model::{CheckpointId, Disposition, Epoch, NextOffset, Positions, TopicPartition};
 use serde::{Deserialize, Serialize};
 
-use crate::durable::{io_error, replace, sweep};
+use crate::durable::{io_error, replace, sweep, try_lock};
 use crate::plan::{Cut, Plan};
 use crate::record::{Line, frame, split_first};
 
@@ -412,12 +412,8 @@ fn free_slots(folder: &Path) -> Result<Vec<(usize, File)>, JournalError> {
         if !free.is_empty() && !path.exists() {
             break;
         }
-        let file =
-            OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(io_error("open", &path))?;
-        match file.try_lock() {
-            Ok(()) => free.push((slot, file)),
-            Err(fs::TryLockError::WouldBlock) => {}
-            Err(fs::TryLockError::Error(error)) => return Err(io_error("lock", &path)(error)),
+        if let Some(lock) = try_lock(&path)? {
+            free.push((slot, lock));
         }
     }
     if free.is_empty() { Err(JournalError::Busy { path: folder.into() }) } else { Ok(free) }

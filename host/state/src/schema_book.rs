@@ -2,7 +2,7 @@
 //! that uses them leaves its worker, so that a replay decodes as the first run did.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use lakemill_failpoint::{Point, reach};
 use lakemill_model::{Field, RowSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::durable::{io_error, replace};
+use crate::durable::{io_error, lock_file, replace};
 use crate::journal::JournalError;
 
 /// The file in the state folder; all processes of a pipeline on one machine share it.
@@ -63,12 +63,7 @@ impl SchemaBook {
         merge: impl FnOnce(RowSchema, RowSchema) -> RowSchema,
     ) -> Result<RowSchema, JournalError> {
         let lock_path = self.folder.join("schemas.lock");
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&lock_path)
-            .map_err(io_error("open", &lock_path))?;
+        let lock = lock_file(&lock_path)?;
         lock.lock().map_err(io_error("lock", &lock_path))?;
         let mut pages = self.pages()?;
         let settled = match pages.topics.remove(topic) {
