@@ -10,6 +10,10 @@ use crate::durable::{io_error, replace};
 use crate::journal::JournalError;
 use crate::plan::Code;
 
+/// What it costs to delete the file.
+const REMEDY: &str = "restore it; deleting it costs the knowledge which components are in use and which were taken back: those that \
+                      the pipeline file names take over without a trial, even if they were taken back before";
+
 /// Refused code that is remembered.
 const REFUSED_MAX: usize = 16;
 
@@ -31,11 +35,9 @@ impl ActiveCode {
     pub fn read(folder: &Path) -> Result<Self, JournalError> {
         let path = path(folder);
         match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| JournalError::Corrupt {
-                at: error.column(),
-                reason: error.to_string(),
-                path,
-            }),
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|error| JournalError::corrupt(path, &bytes, &error, REMEDY))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(io_error("read", &path)(error)),
         }
@@ -85,7 +87,10 @@ mod tests {
         assert_eq!(read, active);
         assert_eq!((read.refused.len(), read.refused.last()), (REFUSED_MAX, Some(&code("5"))));
         fs::write(path(folder.path()), "{\"active\":").expect("writes");
-        assert!(matches!(ActiveCode::read(folder.path()), Err(JournalError::Corrupt { .. })));
+        let error = ActiveCode::read(folder.path()).expect_err("is damaged").to_string();
+        let told = ["active.json is damaged at byte 10: ", "which components are in use", "without a trial"];
+        assert!(told.iter().all(|words| error.contains(words)), "{error}");
+        assert!(!error.contains("can be deleted"), "{error}");
     }
 
     /// The file stops every start if it is not whole.

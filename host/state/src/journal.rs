@@ -25,6 +25,11 @@ const FORMAT: u32 = 1;
 /// How many processes of one pipeline may run on one machine.
 const SLOTS_MAX: usize = 64;
 
+/// What it costs to delete a journal.
+const REMEDY: &str = "restore it; it can be deleted if every sink of the pipeline has committed at least once, since positions \
+                      are in the tables: that costs the plans of unfinished batches, which are made anew with other bounds and \
+                      another clock, and the ids of the topics, so that one that was made anew meanwhile may not be noticed";
+
 /// Records after which the file is written anew with what still matters.
 const COMPACT_EVERY: usize = 4096;
 
@@ -91,11 +96,8 @@ pub enum JournalError {
         /// The system's words.
         source: io::Error,
     },
-    /// A record is damaged.
-    #[error(
-        "{path} is damaged at byte {at}: {reason}; positions are in the tables, so it is safe to delete the \
-         file if every sink of the pipeline has committed at least once"
-    )]
+    /// A file is damaged.
+    #[error("{path} is damaged at byte {at}: {reason}; {remedy}")]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -103,6 +105,8 @@ pub enum JournalError {
         at: usize,
         /// How it shows.
         reason: String,
+        /// What to do about it, and what it costs to delete the file.
+        remedy: &'static str,
     },
     /// A newer Lakemill wrote it.
     #[error(
@@ -139,6 +143,13 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// A file of JSON that does not read.
+    pub(crate) fn corrupt(path: PathBuf, bytes: &[u8], error: &serde_json::Error, remedy: &'static str) -> Self {
+        let before: usize =
+            bytes.split_inclusive(|byte| *byte == b'\n').take(error.line().max(1) - 1).map(<[u8]>::len).sum();
+        JournalError::Corrupt { path, at: before + error.column(), reason: error.to_string(), remedy }
+    }
+
     /// What the pipeline does about it: a disk that is full now may have room later.
     pub fn disposition(&self) -> Disposition {
         match self {
@@ -420,7 +431,8 @@ fn free_slots(folder: &Path) -> Result<Vec<(usize, File)>, JournalError> {
 }
 
 fn read(path: &Path, pipeline: &str, bytes: &[u8]) -> Result<Remembered, JournalError> {
-    let corrupt = |at, reason: &str| JournalError::Corrupt { path: path.into(), at, reason: reason.into() };
+    let corrupt =
+        |at, reason: &str| JournalError::Corrupt { path: path.into(), at, reason: reason.into(), remedy: REMEDY };
     let (mut remembered, mut records, mut rest) = (Remembered::default(), 0, bytes);
     while let Some((line, after)) = split_first(rest) {
         let at = bytes.len() - rest.len();

@@ -16,6 +16,11 @@ use crate::journal::JournalError;
 /// The file in the state folder; all processes of a pipeline on one machine share it.
 const FILE: &str = "schemas.json";
 
+/// What it costs to delete the file.
+const REMEDY: &str = "restore it; deleting it costs the types of the columns that were inferred so far: they are inferred anew from \
+                      the records that come next, and may be others than those of the tables and of unfinished batches; declare \
+                      the columns in `source.schema` to go on without the file";
+
 /// Inferred columns by topic.
 #[derive(Debug)]
 pub struct SchemaBook {
@@ -86,11 +91,9 @@ impl SchemaBook {
     fn pages(&self) -> Result<Pages, JournalError> {
         let path = self.folder.join(FILE);
         match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| JournalError::Corrupt {
-                at: error.column(),
-                reason: error.to_string(),
-                path,
-            }),
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|error| JournalError::corrupt(path, &bytes, &error, REMEDY))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Pages::default()),
             Err(error) => Err(io_error("read", &path)(error)),
         }
@@ -135,8 +138,12 @@ mod tests {
     #[test]
     fn a_damaged_book_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
-        fs::write(folder.path().join(FILE), "{\"topics\": ").expect("writes");
+        fs::write(folder.path().join(FILE), "{\n  \"topics\": x").expect("writes");
         let book = SchemaBook::open(folder.path()).expect("opens");
-        assert!(matches!(book.get("t"), Err(JournalError::Corrupt { .. })));
+        let error = book.get("t").expect_err("is damaged").to_string();
+        let told =
+            ["schemas.json is damaged at byte 15: ", "costs the types", "declare the columns in `source.schema`"];
+        assert!(told.iter().all(|words| error.contains(words)), "{error}");
+        assert!(!error.contains("can be deleted"), "{error}");
     }
 }

@@ -131,6 +131,16 @@ fn every_cut_keeps_a_prefix_and_every_flip_is_refused() {
 }
 
 #[test]
+fn a_damaged_journal_says_what_deleting_it_costs() {
+    let header = frame(r#"{"format":{"version":1,"pipeline":"p"}}"#);
+    let text = format!("{header}0123 nonsense\n");
+    let error = read(Path::new("state/0.journal"), "p", text.as_bytes()).expect_err("is damaged").to_string();
+    let at = format!("state/0.journal is damaged at byte {}: the checksum does not match; ", header.len());
+    let told = ["can be deleted if every sink", "costs the plans of unfinished batches", "the ids of the topics"];
+    assert!(error.starts_with(&at) && told.iter().all(|words| error.contains(words)), "{error}");
+}
+
+#[test]
 fn a_newer_format_is_refused_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = frame(r#"{"format":{"version":2,"pipeline":"p","more":true}}"#) + &frame(r#"{"unheard":1}"#);
