@@ -359,7 +359,12 @@ impl Journal {
 
 impl Remembered {
     fn planned(&mut self, plan: Plan) {
-        self.last = self.last.max(plan.checkpoint.0);
+        if plan.checkpoint.0 > self.last {
+            // A new one: however many there are, none of them is looked at.
+            self.last = plan.checkpoint.0;
+            self.plans.push(plan);
+            return;
+        }
         match self.plans.iter_mut().find(|known| known.checkpoint == plan.checkpoint) {
             Some(known) => *known = plan,
             None => self.plans.push(plan),
