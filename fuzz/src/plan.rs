@@ -35,7 +35,7 @@ pub fn plan(data: &[u8]) {
         }
     };
     let remembered = journal.remembered().clone();
-    journal.content().expect("what it wrote");
+    Journal::content(folder.path(), PIPELINE).expect("what it wrote");
     drop(journal);
     assert_eq!(reopened(folder.path()), remembered, "another time");
 

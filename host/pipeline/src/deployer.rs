@@ -129,7 +129,8 @@ impl Deployer {
         let lineup = self.lineup();
         let codes = [Some(&lineup.main.code), lineup.rollout.as_ref().map(|rollout| &rollout.version.code)];
         let known = ActiveCode::read(&self.folder).unwrap_or_default();
-        let all = codes.into_iter().flatten().chain(&known.active);
+        let previous = lock(&self.previous).as_ref().map(|probation| probation.previous.code.clone());
+        let all = codes.into_iter().flatten().chain(&known.active).chain(&previous);
         all.flat_map(Code::content).map(str::to_owned).collect()
     }
 

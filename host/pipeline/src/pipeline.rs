@@ -3,10 +3,10 @@
 //! A fault that may pass is a restart without losing the process: the run ends at its last commit, waits, and recovers as after
 //! a crash, by the same decisions.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use lakemill_model::{CheckpointId, Disposition, SourceError, Transform};
-use lakemill_state::Code;
+use lakemill_state::{Code, Journal};
 
 use crate::assemble::{self, Options, sink_names};
 use crate::breaker::{Breaker, Circuit};
@@ -144,15 +144,16 @@ impl Pipeline {
         forgiven: Option<CheckpointId>,
     ) -> Result<(), PipelineError> {
         let assembly = assemble::assemble(&self.file, &self.options, &self.deployer, &self.taps)?;
-        self.clean_up(&assembly.journal.lock().unwrap_or_else(PoisonError::into_inner));
+        self.clean_up();
         self.deployer.begin(assembly.sinks.all.iter().map(|sink| sink.stage()).collect());
         assembly.run(progress, control, &self.spending, forgiven)
     }
 
     /// Removes code that nobody needs any more.
-    fn clean_up(&self, journal: &lakemill_state::Journal) {
+    fn clean_up(&self) {
         let Some(store) = self.deployer.loader.store() else { return };
-        let cleaned = journal.content().and_then(|mut needed| {
+        let planned = Journal::content(&self.file.state_folder(), &self.file.spec.pipeline);
+        let cleaned = planned.and_then(|mut needed| {
             needed.extend(self.deployer.content());
             store.collect(&needed)
         });
@@ -203,7 +204,11 @@ impl Pipeline {
     /// # Errors
     /// Why the new code is not used.
     pub fn reload(&self, progress: &Progress, control: &Control) -> Result<Reloaded, PipelineError> {
-        self.deployer.reload(progress, control)
+        let reloaded = self.deployer.reload(progress, control)?;
+        if reloaded != Reloaded::Unchanged {
+            self.clean_up();
+        }
+        Ok(reloaded)
     }
 
     /// The code on trial takes over; its digests. `None` if there is none.

@@ -22,7 +22,7 @@ const NEWEST_KEPT: usize = 32;
 const DIGITS: usize = 64;
 
 /// A folder of content under its digests. Processes of one pipeline share it. Each has a file with the digests of what it has
-/// loaded, and holds a lock on it: that content stays for as long as the process lives.
+/// in use, and holds a lock on it: that content stays for as long as the process lives.
 #[derive(Debug)]
 pub struct ComponentStore {
     folder: PathBuf,
@@ -51,8 +51,8 @@ impl ComponentStore {
         Ok(Self { folder, loaded })
     }
 
-    /// Keeps content, durably; returns its SHA-256 as 64 lower-case hex digits. It is there until this process ends, whoever
-    /// collects.
+    /// Keeps content, durably; returns its SHA-256 as 64 lower-case hex digits. It is there until this process ends or collects
+    /// without it, whoever else collects.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -106,13 +106,15 @@ impl ComponentStore {
         }
     }
 
-    /// Removes what is neither needed, nor loaded by a process that runs, nor among the last ones.
+    /// Removes what is neither needed, nor loaded by another process that runs, nor among the last ones. `needed` is also what this process
+    /// has in use from now on, of all that it has loaded.
     ///
     /// # Errors
     /// If the folder cannot be read; a file that cannot be removed is left for the next time.
     pub fn collect(&self, needed: &BTreeSet<String>) -> Result<(), JournalError> {
         // Somebody loads, or collects as well: there is a next time.
         let Some(_collecting) = try_lock(&self.collecting())? else { return Ok(()) };
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).keep_only(needed)?;
         let (mut files, mut loaded) = (Vec::new(), BTreeSet::new());
         for entry in fs::read_dir(&self.folder).map_err(io_error("read", &self.folder))?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -151,6 +153,13 @@ impl Loaded {
             }
             slot += 1;
         }
+    }
+
+    fn keep_only(&mut self, needed: &BTreeSet<String>) -> Result<(), JournalError> {
+        self.digests.retain(|digest| needed.contains(digest));
+        let text: String = self.digests.iter().map(|digest| format!("{digest}\n")).collect();
+        let written = self.list.set_len(0).and_then(|()| self.list.write_all_at(text.as_bytes(), 0));
+        written.map_err(io_error("write", &self.path))
     }
 
     fn note(&mut self, digest: &str) -> Result<(), JournalError> {

@@ -284,17 +284,16 @@ impl Journal {
         Ok(())
     }
 
-    /// What the component store must keep for the plans of all journals in the folder, those of other processes included.
+    /// What the component store must keep for the plans of all journals in a pipeline's folder, those of other processes included.
     ///
     /// # Errors
     /// If one cannot be read.
-    pub fn content(&self) -> Result<BTreeSet<String>, JournalError> {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
+    pub fn content(folder: &Path, pipeline: &str) -> Result<BTreeSet<String>, JournalError> {
         let mut content = BTreeSet::new();
         for slot in 0..SLOTS_MAX {
             let path = journal_path(folder, slot);
             let remembered = match fs::read(&path) {
-                Ok(bytes) => read(&path, &self.pipeline, &bytes)?,
+                Ok(bytes) => read(&path, pipeline, &bytes)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(io_error("read", &path)(error)),
             };
