@@ -65,6 +65,49 @@ fn every_commit_names_positions_and_code() -> Result<()> {
 }
 
 #[test]
+fn no_plan_is_left_however_long_tables_stay_away() -> Result<()> {
+    let one_by_one = |mix: Mix| -> Result<(Pipeline, Value)> {
+        // The first one by name says what is done; there is no delete for it.
+        let mut pipeline = Pipeline::of_files("split", &["deletes", "inserts", "updates"])?;
+        pipeline.events("orders.jsonl", &orders::lines(&Orders::new(6, mix).take(500).collect::<Vec<_>>()))?;
+        pipeline.spec["batch"] = json!({ "rows_max": 10 });
+        let report = pipeline.run()?.report()?;
+        Ok((pipeline, report))
+    };
+    let (pipeline, report) = one_by_one(Mix { delete: 0, broken: 0, ..Mix::default() })?;
+    ensure!(report["batches"] == 50 && !pipeline.path("deletes").exists(), "{report}");
+    let journal = std::fs::read_to_string(pipeline.folder().join("state/0.journal"))?;
+    let count = |what: &str| journal.lines().filter(|line| line.contains(&format!("{{\"{what}\":"))).count();
+    ensure!((count("plan"), count("done")) == (50, 50), "{} plans, {} done", count("plan"), count("done"));
+    // Again: nothing is read or written.
+    let again = pipeline.run()?.report()?;
+    ensure!(again["rows_in"] == 0, "{again}");
+    Ok(())
+}
+
+#[test]
+fn code_that_does_not_fit_a_table_can_be_replaced() -> Result<()> {
+    let events: Vec<Event> = Orders::new(7, Mix { broken: 0, ..Mix::default() }).take(300).collect();
+    let mut pipeline = Pipeline::of_files("vary", &["out", "twin"])?;
+    pipeline.events("1.jsonl", &orders::lines(&events[..200]))?;
+    pipeline.run()?.expect(0, &[])?;
+    let (good, sinks) = (pipeline.spec["transforms"].clone(), pipeline.spec["sinks"].clone());
+    // Its `out` has another column.
+    let other = Pipeline::of_files("hostile", &["out"])?;
+    (pipeline.spec["transforms"], pipeline.spec["sinks"]) =
+        (other.spec["transforms"].clone(), other.spec["sinks"].clone());
+    pipeline.spec["transforms"][0]["config"] = json!({ "mode": "none" });
+    pipeline.events("2.jsonl", &orders::lines(&events[200..]))?;
+    pipeline.run()?.expect(2, &["the rows do not fit the table"])?;
+    // Its batch was planned, and nothing of it is in a table: the code that is there now does it.
+    (pipeline.spec["transforms"], pipeline.spec["sinks"]) = (good, sinks);
+    pipeline.run()?.expect(0, &[])?;
+    let rows = |output| pipeline.rows(output);
+    ensure!(rows("out")? == rows("twin")? && rows("out")? > 200, "{} and {}", rows("out")?, rows("twin")?);
+    Ok(())
+}
+
+#[test]
 fn a_killed_run_is_taken_up_where_it_was() -> Result<()> {
     let events = Orders::events(4, 30_000);
     let mut pipeline = pipeline(&events)?;

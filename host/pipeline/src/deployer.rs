@@ -119,6 +119,7 @@ impl Deployer {
 
     /// A run has begun with these sinks.
     pub fn begin(&self, stages: Vec<Arc<dyn Stage>>) {
+        let _change = lock(&self.changes);
         *lock(&self.stages) = stages;
         let lineup = self.lineup();
         self.remember(|known| known.active = Some(lineup.main.code.clone()));

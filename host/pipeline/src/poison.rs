@@ -133,3 +133,113 @@ fn part(batch: &Arc<ChangeBatch>, rows: std::ops::Range<u32>) -> Arc<ChangeBatch
     }
     Arc::new(batch.select(&rows.collect::<Vec<_>>()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use lakemill_decode::{Decoder, DecoderConfig};
+    use lakemill_model::{Description, RawBatch, RecordRef};
+
+    use super::*;
+
+    /// Fails on some ids; remembers the rows of each call that went well.
+    #[derive(Debug)]
+    struct Picky {
+        description: Description,
+        fails_on: Vec<u32>,
+        calls: Mutex<Vec<Vec<u32>>>,
+    }
+
+    impl lakemill_model::Transform for Picky {
+        fn description(&self) -> &Description {
+            &self.description
+        }
+
+        fn digest(&self) -> &str {
+            ""
+        }
+
+        fn transform(&self, batch: &Arc<ChangeBatch>, _: BatchClock) -> Result<Answer, TransformError> {
+            if batch.envelope.records.iter().any(|record| self.fails_on.contains(record)) {
+                return Err(TransformError::Guest("no".into()));
+            }
+            self.calls.lock().expect("no panic").push(batch.envelope.records.clone());
+            Ok(Answer::default())
+        }
+    }
+
+    fn batch(records: u32) -> Arc<ChangeBatch> {
+        let mut raw = RawBatch::default();
+        for offset in 0..records {
+            let value = format!(r#"{{"op":"c","after":{{"id":{offset}}}}}"#);
+            let value = Some(value.as_bytes());
+            let offset = i64::from(offset);
+            raw.push(RecordRef { topic: "t", partition: 0, offset, key: None, value, timestamp_ms: None });
+        }
+        let decoder = Decoder::new(DecoderConfig::default(), Box::new(|_, schema| Ok(schema)));
+        let mut decoded = decoder.decode(&raw).expect("decodes");
+        Arc::new(decoded.batches.remove(0))
+    }
+
+    fn bound(fails_on: &[u32]) -> (BoundTransform, Arc<Picky>) {
+        let description = Description {
+            name: "picky".into(),
+            version: "1".into(),
+            outputs: Vec::new(),
+            reads: Vec::new(),
+            config_schema: None,
+        };
+        let picky = Arc::new(Picky { description, fails_on: fails_on.to_vec(), calls: Mutex::default() });
+        (BoundTransform { transform: picky.clone(), outputs: Vec::new() }, picky)
+    }
+
+    fn shown(called: &[Called]) -> Vec<(Vec<u32>, bool)> {
+        called.iter().map(|one| (one.batch.envelope.records.clone(), one.outcome.is_ok())).collect()
+    }
+
+    const CLOCK: BatchClock = BatchClock { now_us: 0, watermark_us: None };
+
+    fn isolated(bound: &BoundTransform, batch: &Arc<ChangeBatch>, ending: bool) -> Result<Vec<Piece>, Unsolved> {
+        let failure = Failure { error: TransformError::Guest("no".into()), took: Duration::ZERO };
+        isolate(bound, batch, CLOCK, failure, 9, &|| ending).map(|(_, pieces)| pieces)
+    }
+
+    #[test]
+    fn a_replay_makes_the_same_calls() {
+        let batch = batch(10);
+        let (guilty, first) = bound(&[3, 7]);
+        let pieces = isolated(&guilty, &batch, false).unwrap_or_else(|_| panic!("two rows"));
+        // It fails on nothing any more: what was dead stays so.
+        let (mended, replay) = bound(&[]);
+        let find = |record: u32| pieces.iter().find(|piece| piece.record == record);
+        let called = again(&mended, &batch, CLOCK, find).expect("goes well");
+        let dead: Vec<_> = shown(&called).into_iter().filter(|(_, lives)| !lives).collect();
+        assert_eq!(dead, [(vec![3], false), (vec![7], false)]);
+        let mut calls = first.calls.lock().expect("no panic").clone();
+        calls.sort();
+        assert_eq!(*replay.calls.lock().expect("no panic"), calls);
+    }
+
+    #[test]
+    fn a_replay_that_decodes_to_other_batches_loses_no_row() {
+        let (guilty, _) = bound(&[3, 7]);
+        let pieces = isolated(&guilty, &batch(10), false).unwrap_or_else(|_| panic!("two rows"));
+        let find = |record: u32| pieces.iter().find(|piece| piece.record == record);
+        let (mended, _) = bound(&[]);
+        for part in [batch(4), batch(20)] {
+            let called = again(&mended, &part, CLOCK, find).expect("goes well");
+            let rows: Vec<u32> = shown(&called).into_iter().flat_map(|(rows, _)| rows).collect();
+            assert_eq!(rows, part.envelope.records);
+            let dead: Vec<_> =
+                shown(&called).into_iter().filter(|(_, lives)| !lives).map(|(rows, _)| rows[0]).collect();
+            assert_eq!(dead, [3, 7].into_iter().filter(|row| *row < part.len() as u32).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_search_ends_with_the_run() {
+        let (guilty, _) = bound(&[3]);
+        assert!(matches!(isolated(&guilty, &batch(10), true), Err(Unsolved::Ending)));
+    }
+}
