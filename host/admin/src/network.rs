@@ -20,7 +20,7 @@ fn figures(trial: TrialReport) -> TrialReport {
 
 #[cfg(test)]
 mod tests {
-    use lakemill_pipeline::deploy::Difference;
+    use lakemill_pipeline::trial::Difference;
 
     use super::*;
 

@@ -7,9 +7,9 @@ pub mod exit;
 pub mod logging;
 pub mod memory;
 pub mod orders;
-pub mod reload;
 pub mod remote;
 pub mod rows;
+pub mod show;
 pub mod watch;
 
 use clap::{Parser, Subcommand};

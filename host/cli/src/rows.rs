@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow_json::ArrayWriter;
-use lakemill_pipeline::trial::Trial;
+use lakemill_pipeline::tryout::Tryout;
 use serde_json::Value;
 
 use crate::exit::Failure;
@@ -15,7 +15,7 @@ pub type Rows = BTreeMap<String, Vec<Value>>;
 ///
 /// # Errors
 /// If a cell cannot be written as JSON.
-pub fn rows(trial: &Trial) -> Result<Rows, Failure> {
+pub fn rows(trial: &Tryout) -> Result<Rows, Failure> {
     let mut output = BTreeMap::new();
     for (name, batches) in &trial.outputs {
         let mut writer = ArrayWriter::new(Vec::new());

@@ -13,7 +13,6 @@ use lakemill_state::Journal;
 
 use crate::budget::Budget;
 use crate::committer::Sinks;
-use crate::deploy::{Bounds, Mode};
 use crate::deployer::Deployer;
 use crate::error::PipelineError;
 use crate::run::Assembly;
@@ -21,6 +20,7 @@ use crate::spec::units::Template;
 use crate::spec::written::{self, SinkSpec};
 use crate::spec::{SpecFile, timestamp_ms};
 use crate::tap::Taps;
+use crate::trial::{Bounds, Mode};
 
 /// What the command line says beside the pipeline file.
 #[derive(Clone, Debug, Default)]

@@ -9,17 +9,17 @@ use lakemill_model::Stage;
 use lakemill_state::{ActiveCode, Code, Plan};
 
 use crate::control::Control;
-use crate::deploy::{Bounds, Mode, TrialReport, Verdict};
 use crate::error::PipelineError;
 use crate::loader::Loader;
 use crate::progress::Progress;
 use crate::rollout::Rollout;
+use crate::trial::{Bounds, Mode, TrialReport, Verdict};
 use crate::version::{Lineup, Version};
 
 /// What became of a look at the pipeline's components.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reloaded {
-    /// They are what runs, or what is on trial, or what was taken back before.
+    /// They are what runs, or what is on trial.
     Unchanged,
     /// New batches go through these.
     Swapped {
@@ -38,7 +38,7 @@ pub enum Reloaded {
 /// Code that a swap has replaced.
 struct Probation {
     previous: Arc<Version>,
-    /// Batches after which the new code is not taken back by itself any more.
+    /// Batches for which the new code is taken back by itself; by command, always.
     batches_left: u32,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Deployer {
     lineup: Mutex<Arc<Lineup>>,
     /// Held by whoever changes the code: one at a time, from the look at what runs to the last word about it.
     changes: Mutex<()>,
-    /// What ran before the last change, as long as the new code may still be taken back.
+    /// What ran before the last change.
     previous: Mutex<Option<Probation>>,
     /// The last trial that has ended.
     last_trial: Mutex<Option<TrialReport>>,
@@ -151,8 +151,9 @@ impl Deployer {
             return Ok(Reloaded::Unchanged);
         }
         if self.mode != Mode::AtOnce && ActiveCode::read(&self.folder)?.refused.contains(&version.code) {
-            tracing::warn!("these components were taken back before: they are not tried again");
-            return Ok(Reloaded::Unchanged);
+            return Err(PipelineError::Invalid(
+                "these components were taken back before: they are not tried again until they change".into(),
+            ));
         }
         self.fits_tables(&version, &current)?;
         let digests = version.code.digests.clone();
@@ -207,7 +208,8 @@ impl Deployer {
         if !failed.contains(&current.main.code) {
             return true;
         }
-        self.go_back(why, progress).is_some()
+        let is_new = lock(&self.previous).as_ref().is_some_and(|probation| probation.batches_left > 0);
+        is_new && self.go_back(why, progress).is_some()
     }
 
     /// The code on trial is dropped.
@@ -244,12 +246,9 @@ impl Deployer {
     pub fn look(&self, progress: &Progress) {
         // Somebody is at it: the next batch comes soon.
         let Ok(_change) = self.changes.try_lock() else { return };
-        let mut probation = lock(&self.previous);
-        if let Some(left) = probation.as_mut() {
-            left.batches_left = left.batches_left.saturating_sub(1);
+        if let Some(probation) = lock(&self.previous).as_mut() {
+            probation.batches_left = probation.batches_left.saturating_sub(1);
         }
-        probation.take_if(|left| left.batches_left == 0);
-        drop(probation);
         let Some(rollout) = self.lineup().rollout.clone() else { return };
         match rollout.judge() {
             None => {}

@@ -6,10 +6,10 @@ use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 use lakemill_model::{ChangeBatch, Emission};
 
-use crate::deploy::{Difference, SAMPLES_ALIKE_MAX, SAMPLES_MAX, TrialReport};
 use crate::error::PipelineError;
 use crate::poison::Called;
 use crate::project::project;
+use crate::trial::{Difference, SAMPLES_ALIKE_MAX, SAMPLES_MAX, TrialReport};
 use crate::version::Version;
 
 /// Longer cells are cut.

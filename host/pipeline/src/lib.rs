@@ -1,13 +1,13 @@
 //! The loop: plan, decode, transform, write, commit, recover.
 //!
 //! [`spec`] reads the pipeline file, [`Pipeline`] loads what it names and runs it. The way of a batch: `reader` (poll, plan) ->
-//! `worker` (decode, watermark, transform, project, stage) -> `committer` (commit in order); `run` starts these three.
-//! `recover` decides where to go on after a restart. `version` is the code that batches go through, `loader` loads it, `deployer` changes it (`rollout` and `diff` put new code on trial), `poison` and
-//! `bisect` find the rows that it fails on. `tap` lets people look at rows.
+//! `worker` and `preparing` (decode, watermark, transform, project, stage) -> `committer` (commit in order); `run` starts these three.
+//! `recover` decides where to go on after a restart. `version` is the code that batches go through, `loader` loads it, `deployer`
+//! changes it (`rollout` and `diff` put new code on trial, [`trial`] judges it), `poison` and `bisect` find the rows that it fails on.
+//! `tap` lets people look at rows. [`tryout`] is a transform without a pipeline.
 
 pub mod assemble;
 pub mod control;
-pub mod deploy;
 pub mod error;
 pub mod loader;
 pub mod pipeline;
@@ -16,6 +16,7 @@ pub mod progress;
 pub mod spec;
 pub mod tap;
 pub mod trial;
+pub mod tryout;
 
 mod bisect;
 mod breaker;
@@ -43,8 +44,8 @@ pub use assemble::Options;
 pub use breaker::Circuit;
 pub use control::Control;
 pub use counts::Counts;
-pub use deploy::{Bounds, Mode, TrialReport};
 pub use deployer::Reloaded;
 pub use error::{OverBudget, PipelineError};
 pub use pipeline::Pipeline;
 pub use progress::{Latency, Progress, SinkCounts, Stages, Summary, TransformCounts};
+pub use trial::{Bounds, Mode, TrialReport};

@@ -14,7 +14,6 @@ use lakemill_state::{Cut, Death, Piece};
 
 use crate::clock::elapsed_us;
 use crate::counts::{Seen, Spent};
-use crate::deploy::{self, Mode};
 use crate::error::{OverBudget, PipelineError};
 use crate::job::{Job, Prepared};
 use crate::late;
@@ -24,6 +23,7 @@ use crate::project::project;
 use crate::reader::ranges;
 use crate::rollout::{Call, Sample};
 use crate::tap::{self, Point as TapPoint};
+use crate::trial::{self, Mode};
 use crate::version::{BoundTransform, Lineup, Version};
 use crate::worker::Workshop;
 
@@ -119,7 +119,7 @@ impl Bench<'_> {
             return Ok(());
         };
         let (raw, percent) = (&self.job.raw, canary.percent);
-        let is_canary = |record: u32| deploy::is_canary(raw.key(&raw.records()[record as usize]), percent);
+        let is_canary = |record: u32| trial::is_canary(raw.key(&raw.records()[record as usize]), percent);
         self.part(Side::Main, &lineup.main, &ours, Some(&|record| !is_canary(record)))?;
         let theirs = match &lineup.trial_decoder {
             None => ours,

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::breaker::Circuit;
 use crate::counts::{Counts, Spent};
-use crate::deploy::TrialReport;
 use crate::job::Prepared;
+use crate::trial::TrialReport;
 
 /// What a transform did with the rows that it saw: each transform sees every row that is neither broken nor late.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -10,11 +10,11 @@ use lakemill_decode::Decoder;
 use lakemill_model::{BatchClock, ChangeBatch, RawBatch};
 
 use crate::clock::elapsed_us;
-use crate::deploy::{Bounds, Mode, Side, TrialReport, Verdict};
 use crate::diff::compare;
 use crate::error::PipelineError;
 use crate::late;
 use crate::poison::{self, Called};
+use crate::trial::{Bounds, Mode, Side, TrialReport, Verdict};
 use crate::version::Version;
 
 /// New code on trial.

@@ -1,76 +1,266 @@
-//! A transform tried on a handful of records, without source and sinks: what `lakemill test` runs. The same decoding, calling and
-//! building of rows as in a pipeline.
+//! How new code takes over: at once, after a shadow run beside the old code, or by way of a canary; and by what it is judged.
+//! Pure: numbers in, a verdict out.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arrow_array::RecordBatch;
-use lakemill_decode::{Decoder, DecoderConfig};
-use lakemill_model::answer::BatchClock;
-use lakemill_model::{RawBatch, Transform};
-use lakemill_runtime::{Engine, EngineOptions, LoadOptions};
+use serde::Serialize;
 
-use crate::error::PipelineError;
-use crate::loader::cache_folder;
-use crate::outputs::OutputPlan;
-use crate::project::project;
-use crate::spec::written::Metadata;
-
-/// What a transform made of records.
-#[derive(Debug, Default)]
-pub struct Trial {
-    /// Rows by output, with `_op`.
-    pub outputs: BTreeMap<String, Vec<RecordBatch>>,
-    /// Dead letters: the record's index and the reason.
-    pub dead: Vec<(u32, String)>,
+/// How new code takes over.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Mode {
+    /// With the next batch.
+    #[default]
+    AtOnce,
+    /// It runs on the live batches beside the old code, and what it makes is compared and thrown away.
+    Shadow,
+    /// It gets some of 100 keys.
+    Canary(u8),
 }
 
-/// Loads a component with a configuration; `compiler` is that of [`EngineOptions`].
-///
-/// # Errors
-/// If it cannot be loaded.
-pub fn load(
-    component: &Path,
-    config_json: String,
-    compiler: Option<PathBuf>,
-) -> Result<Arc<dyn Transform>, PipelineError> {
-    let engine = Engine::new(EngineOptions { calls_max: 1, compiler, ..EngineOptions::default() })
-        .map_err(|error| PipelineError::Invalid(error.to_string()))?;
-    let options = LoadOptions { config_json, cache_dir: Some(cache_folder()), ..LoadOptions::default() };
-    let loaded = engine
-        .load_file(component, options)
-        .map_err(|source| PipelineError::Load { component: component.display().to_string(), source })?;
-    Ok(Arc::new(loaded))
+/// What new code must keep within to take over, and beyond which it is taken back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    /// Rows after which it takes over by itself; `None`: only by command.
+    pub promote_after_rows: Option<u64>,
+    /// Shadow: the share of rows that may be added, missing or changed, from 0 to 1; `None`: it is only reported, but
+    /// code that takes over by itself must differ in nothing.
+    pub diff_share_max: Option<f64>,
+    /// The share of its rows that may be dead, from 0 to 1, beyond what the old code has.
+    pub error_share_max: f64,
+    /// How many times the old code's time per row it may take.
+    pub slowdown_max: f64,
 }
 
-/// Runs records through a transform under a frozen clock of 0.
-///
-/// # Errors
-/// If the transform fails on them, or its outputs do not fit them.
-pub fn run(transform: &dyn Transform, raw: &RawBatch) -> Result<Trial, PipelineError> {
-    let decoder = Decoder::new(DecoderConfig::default(), Box::new(|_, schema| Ok(schema)));
-    let decoded = decoder.decode(raw)?;
-    let mut trial = Trial::default();
-    for dead in decoded.dead {
-        trial.dead.push((dead.record, dead.reason.to_string()));
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { promote_after_rows: None, diff_share_max: None, error_share_max: 0.01, slowdown_max: 5.0 }
     }
-    let invalid = |reason: String| PipelineError::Invalid(reason);
-    for batch in decoded.batches {
-        let batch = Arc::new(batch);
-        let clock = BatchClock { now_us: 0, watermark_us: None };
-        let answer = transform.transform(&batch, clock).map_err(|error| invalid(error.to_string()))?;
-        for emission in answer.emissions.iter().filter(|emission| !emission.rows.is_empty()) {
-            let spec = &transform.description().outputs[emission.output];
-            let plan =
-                OutputPlan::resolve(spec, &batch.schema, &batch.envelope.topic, &[Metadata::Op]).map_err(invalid)?;
-            let rows = project(&batch, &plan, emission, None).map_err(|error| invalid(error.to_string()))?;
-            trial.outputs.entry(spec.name.to_string()).or_default().push(rows.batch);
+}
+
+/// Rows and time of one version in a trial.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Side {
+    /// Rows that it was called with.
+    pub rows: u64,
+    /// Of them, those that are dead.
+    pub dead: u64,
+    /// Calls that failed.
+    pub traps: u64,
+    /// Microseconds in its calls.
+    pub call_us: u64,
+    /// The most memory that one of its calls had, in bytes.
+    pub memory_bytes_max: u64,
+}
+
+/// What a shadow run or a canary came to so far.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TrialReport {
+    /// `shadow` or `canary`.
+    pub mode: &'static str,
+    /// How many of 100 keys a canary gets.
+    pub percent: Option<u8>,
+    /// SHA-256 of the new components.
+    pub digests: Vec<String>,
+    /// The code that makes the tables.
+    pub old: Side,
+    /// The code on trial.
+    pub new: Side,
+    /// Shadow: rows that the old code made and the new one was compared on.
+    pub rows_compared: u64,
+    /// Shadow: rows that it was too busy for.
+    pub rows_skipped: u64,
+    /// Shadow: output rows that only the new code makes.
+    pub rows_added: u64,
+    /// Shadow: output rows that only the old code makes.
+    pub rows_missing: u64,
+    /// Shadow: output rows that differ.
+    pub rows_changed: u64,
+    /// Shadow: by `output.column`, how many of them differ there.
+    pub columns_changed: BTreeMap<String, u64>,
+    /// Shadow: the first few differences.
+    pub samples: Vec<Difference>,
+    /// What became of it.
+    pub outcome: Option<String>,
+}
+
+/// A row that the new code makes otherwise.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Difference {
+    /// The output.
+    pub output: String,
+    /// Kafka partition of the record that it was made of.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// `added`, `missing` or `changed`.
+    pub kind: &'static str,
+    /// The columns that differ, or all of them: the old cell and the new one.
+    pub columns: BTreeMap<String, [Option<String>; 2]>,
+}
+
+/// Differences that are shown, and how many of them in the same columns.
+pub(crate) const SAMPLES_MAX: usize = 20;
+pub(crate) const SAMPLES_ALIKE_MAX: usize = 3;
+
+impl std::ops::AddAssign for Side {
+    fn add_assign(&mut self, more: Self) {
+        self.rows += more.rows;
+        self.dead += more.dead;
+        self.traps += more.traps;
+        self.call_us += more.call_us;
+        self.memory_bytes_max = self.memory_bytes_max.max(more.memory_bytes_max);
+    }
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The new code takes over.
+    Promote,
+    /// The old code stays, for this reason.
+    RollBack(String),
+}
+
+/// Rows below which a share says nothing.
+const ROWS_MIN: u64 = 200;
+
+impl TrialReport {
+    /// The share of compared rows that differ in any way.
+    pub fn diff_share(&self) -> f64 {
+        let differ = self.rows_added + self.rows_missing + self.rows_changed;
+        differ as f64 / self.rows_compared.max(1) as f64
+    }
+
+    /// Adds what one more batch came to.
+    pub(crate) fn add(&mut self, more: TrialReport) {
+        self.old += more.old;
+        self.new += more.new;
+        self.rows_compared += more.rows_compared;
+        self.rows_skipped += more.rows_skipped;
+        self.rows_added += more.rows_added;
+        self.rows_missing += more.rows_missing;
+        self.rows_changed += more.rows_changed;
+        for (column, rows) in more.columns_changed {
+            *self.columns_changed.entry(column).or_default() += rows;
         }
-        for rejection in answer.rejections {
-            trial.dead.push((batch.envelope.records[rejection.row as usize], rejection.reason));
+        for difference in more.samples {
+            self.sample(difference);
         }
     }
-    trial.dead.sort();
-    Ok(trial)
+
+    /// Keeps a difference to show, if there are not enough like it.
+    pub(crate) fn sample(&mut self, difference: Difference) {
+        let Difference { output, kind, columns, .. } = &difference;
+        let is_alike = |known: &&Difference| {
+            known.output == *output && known.kind == *kind && known.columns.keys().eq(columns.keys())
+        };
+        let alike = self.samples.iter().filter(is_alike).count();
+        if self.samples.len() < SAMPLES_MAX && alike < SAMPLES_ALIKE_MAX {
+            self.samples.push(difference);
+        }
+    }
+
+    /// What is to be done by the bounds; `None`: go on.
+    pub(crate) fn judge(&self, bounds: &Bounds) -> Option<Verdict> {
+        let roll_back = |why: String| Some(Verdict::RollBack(why));
+        if self.new.traps > 0 {
+            return roll_back(format!("{} of its calls failed", self.new.traps));
+        }
+        let share = |side: &Side| side.dead as f64 / side.rows.max(1) as f64;
+        if self.new.rows >= ROWS_MIN {
+            let (old, new) = (share(&self.old), share(&self.new));
+            if new - old > bounds.error_share_max {
+                return roll_back(format!(
+                    "{:.1}% of its rows are dead, and {:.1}% of the old code's",
+                    new * 1e2,
+                    old * 1e2
+                ));
+            }
+            let time = |side: &Side| side.call_us as f64 / side.rows.max(1) as f64;
+            let (old, new) = (time(&self.old), time(&self.new));
+            // Below this, the clock is coarser than the calls.
+            if self.old.call_us > 10_000 && new > old * bounds.slowdown_max {
+                return roll_back(format!("it takes {new:.2} us a row, and the old code {old:.2}"));
+            }
+        }
+        let differs = self.diff_share();
+        if let Some(most) = bounds.diff_share_max.filter(|most| self.rows_compared >= ROWS_MIN && differs > *most) {
+            return roll_back(format!("{:.2}% of the rows differ, and {:.2}% may", differs * 1e2, most * 1e2));
+        }
+        if bounds.promote_after_rows.is_none_or(|rows| self.new.rows < rows) {
+            return None;
+        }
+        // Whether rows should differ is for somebody to say.
+        (bounds.diff_share_max.is_some() || differs == 0.0).then_some(Verdict::Promote)
+    }
+}
+
+/// Whether a key goes to the canary: the same for every record of the key, whoever asks.
+pub(crate) fn is_canary(key: Option<&[u8]>, percent: u8) -> bool {
+    key.is_some_and(|key| crc32fast::hash(key) % 100 < u32::from(percent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(rows: u64) -> TrialReport {
+        let old = Side { rows, call_us: rows, ..Side::default() };
+        TrialReport { old, new: old, rows_compared: rows, ..TrialReport::default() }
+    }
+
+    fn rolled_back(report: &TrialReport, bounds: &Bounds) -> String {
+        match report.judge(bounds) {
+            Some(Verdict::RollBack(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_no_worse_takes_over_when_it_has_seen_enough() {
+        let bounds = Bounds { promote_after_rows: Some(1_000), ..Bounds::default() };
+        assert_eq!(report(999).judge(&bounds), None);
+        assert_eq!(report(1_000).judge(&bounds), Some(Verdict::Promote));
+        assert_eq!(report(1_000).judge(&Bounds::default()), None, "only by command");
+    }
+
+    #[test]
+    fn each_bound_takes_it_back() {
+        let bounds = Bounds { promote_after_rows: Some(1), diff_share_max: Some(0.1), ..Bounds::default() };
+        let with = |change: fn(&mut TrialReport)| {
+            let mut report = report(100_000);
+            change(&mut report);
+            report
+        };
+        assert_eq!(rolled_back(&with(|r| r.new.traps = 1), &bounds), "1 of its calls failed");
+        let dead = with(|r| r.new.dead = 2_000);
+        assert_eq!(rolled_back(&dead, &bounds), "2.0% of its rows are dead, and 0.0% of the old code's");
+        let slow = with(|r| r.new.call_us *= 6);
+        assert_eq!(rolled_back(&slow, &bounds), "it takes 6.00 us a row, and the old code 1.00");
+        let differs = with(|r| r.rows_changed = 10_001);
+        assert_eq!(rolled_back(&differs, &bounds), "10.00% of the rows differ, and 10.00% may");
+        let a_little = with(|r| r.rows_missing = 100);
+        assert_eq!(a_little.judge(&bounds), Some(Verdict::Promote));
+        let strict = Bounds { diff_share_max: None, ..bounds };
+        assert_eq!(a_little.judge(&strict), None, "by command");
+    }
+
+    #[test]
+    fn few_rows_are_no_share() {
+        let mut report = report(100);
+        report.new.dead = 100;
+        assert_eq!(report.judge(&Bounds::default()), None);
+    }
+
+    #[test]
+    fn a_key_stays_on_its_side_and_sides_have_their_share() {
+        let keys: Vec<String> = (0..10_000).map(|n| format!("{{\"id\":{n}}}")).collect();
+        let canaries = |percent| keys.iter().filter(|key| is_canary(Some(key.as_bytes()), percent)).count();
+        assert!((800..1_200).contains(&canaries(10)), "{}", canaries(10));
+        assert_eq!((canaries(0), canaries(100)), (0, 10_000));
+        let grows =
+            keys.iter().filter(|k| is_canary(Some(k.as_bytes()), 10)).all(|k| is_canary(Some(k.as_bytes()), 20));
+        assert!(grows, "who is in at 10% is in at 20%");
+        assert!(!is_canary(None, 99), "without a key");
+    }
 }

@@ -8,11 +8,11 @@ use lakemill_decode::Decoder;
 use lakemill_model::{ChangeBatch, RowSchema, TableSchema, Transform};
 use lakemill_state::{Canary, Code, Plan};
 
-use crate::deploy::Mode;
 use crate::error::PipelineError;
 use crate::outputs::OutputPlan;
 use crate::rollout::Rollout;
 use crate::spec::written::Metadata;
+use crate::trial::Mode;
 
 /// Where an output goes: the sink's index and the columns that it adds.
 pub(crate) type Destination = (usize, Vec<Metadata>);

@@ -4,7 +4,7 @@ use lakemill_lake::{Blamed, blame};
 use serde_json::json;
 
 use crate::exit::Failure;
-use crate::watch::timestamp;
+use crate::show::timestamp;
 
 /// Names the code, the batch and the Kafka position behind rows of a table.
 #[derive(Debug, clap::Args)]

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::demo::{feed, folder};
 use crate::exit::Failure;
 use crate::orders::{Made, Shape};
-use crate::{commands, compiler, watch};
+use crate::{commands, compiler, show};
 
 /// Partitions of the demo's topic.
 const PARTITIONS: i32 = 8;
@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         println!("{} change events -> {place} -> clean, split -> {}", args.events, args.out.join("lake").display());
     }
     let file = SpecFile::read(&path)?;
-    watch::catch_signals();
+    show::catch_signals();
     let pipeline = Pipeline::open(file, compiler::options())?;
     let (summary, made) = stream(&pipeline, &brokers, &topic, args, embedded.is_some())?;
     finish(&summary, made, args)
@@ -75,22 +75,22 @@ fn stream(
     let progress = pipeline.progress();
     std::thread::scope(|scope| {
         let feeding = scope.spawn(|| {
-            let fed = feed::feed(brokers, topic, PARTITIONS, args.events, shape, embedded, &watch::CONTROL);
+            let fed = feed::feed(brokers, topic, PARTITIONS, args.events, shape, embedded, &show::CONTROL);
             if fed.is_ok() {
                 wait_until_committed(&progress, args.events);
             }
-            watch::CONTROL.stop();
+            show::CONTROL.stop();
             fed
         });
-        let summary = watch::watched(pipeline, &progress, args.json);
-        watch::CONTROL.stop();
+        let summary = show::watched(pipeline, &progress, args.json);
+        show::CONTROL.stop();
         let made = feeding.join().map_err(|_| Failure::runtime("the demo's producer stopped"))?;
         Ok((summary?, made?))
     })
 }
 
 fn wait_until_committed(progress: &Progress, events: u64) {
-    while progress.summary().counts.rows_in < events && !watch::CONTROL.is_stopped() {
+    while progress.summary().counts.rows_in < events && !show::CONTROL.is_stopped() {
         std::thread::park_timeout(Duration::from_millis(20));
     }
 }

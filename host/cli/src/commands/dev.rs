@@ -6,15 +6,15 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use lakemill_model::{RawBatch, RecordRef};
-use lakemill_pipeline::trial;
+use lakemill_pipeline::tryout;
 use serde_json::{Value, json};
 
 use crate::commands::{build, test};
 use crate::compiler;
 use crate::exit::Failure;
-use crate::reload::{Watch, WatchMode};
 use crate::rows::{Change, Rows, changes, rows};
-use crate::watch::{CONTROL, catch_signals};
+use crate::show::{CONTROL, catch_signals};
+use crate::watch::{Watch, WatchMode};
 
 /// On every save, builds a transform, runs its cases, and shows what it makes of events now and what it made before.
 #[derive(Debug, clap::Args)]
@@ -99,14 +99,14 @@ fn round(args: &Args) -> Result<Round, Failure> {
         false => (0, Vec::new()),
     };
     let (test, started) = (started.elapsed(), Instant::now());
-    let transform = trial::load(&component, args.config.clone(), compiler::program())?;
+    let transform = tryout::load(&component, args.config.clone(), compiler::program())?;
     let records = records(args)?;
     let mut raw = RawBatch::default();
     for (offset, (key, value)) in (0..).zip(&records) {
         let (key, value) = (key.as_deref(), value.as_deref());
         raw.push(RecordRef { topic: "events", partition: 0, offset, timestamp_ms: Some(0), key, value });
     }
-    let made = trial::run(&*transform, &raw)?;
+    let made = tryout::run(&*transform, &raw)?;
     Ok(Round { passed, failed, rows: rows(&made)?, dead: made.dead, build, test, replay: started.elapsed() })
 }
 

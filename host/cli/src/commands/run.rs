@@ -9,8 +9,8 @@ use lakemill_pipeline::{Bounds, Mode, Options, Pipeline, Summary, spec::SpecFile
 
 use crate::compiler;
 use crate::exit::Failure;
-use crate::reload::{self, Watch, WatchMode};
-use crate::watch::{self, CONTROL};
+use crate::show::{self, CONTROL};
+use crate::watch::{self, Watch, WatchMode};
 
 /// Runs a pipeline until it is stopped.
 #[derive(Debug, clap::Args)]
@@ -79,7 +79,7 @@ impl Trial {
 /// Runs it.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let file = SpecFile::read(&args.file)?;
-    watch::catch_signals();
+    show::catch_signals();
     let options = Options {
         until_caught_up: args.until_caught_up,
         mode: args.trial.mode(),
@@ -102,9 +102,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let summary = std::thread::scope(|scope| {
         if let Some(watch) = watch {
             let (pipeline, progress) = (&*pipeline, &*progress);
-            scope.spawn(move || reload::follow(&watch, pipeline, progress, &CONTROL));
+            scope.spawn(move || watch::follow(&watch, pipeline, progress, &CONTROL));
         }
-        let summary = watch::watched(&pipeline, &progress, args.json);
+        let summary = show::watched(&pipeline, &progress, args.json);
         CONTROL.stop();
         summary
     })?;

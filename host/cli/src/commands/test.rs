@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lakemill_model::{RawBatch, RecordRef};
-use lakemill_pipeline::trial::{self, Trial};
+use lakemill_pipeline::tryout::{self, Tryout};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -138,8 +138,8 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-fn try_case(component: &Path, case: &Case) -> Result<Trial, Failure> {
-    let transform = trial::load(component, Value::Object(case.config.clone()).to_string(), compiler::program())?;
+fn try_case(component: &Path, case: &Case) -> Result<Tryout, Failure> {
+    let transform = tryout::load(component, Value::Object(case.config.clone()).to_string(), compiler::program())?;
     let mut raw = RawBatch::default();
     for (offset, record) in case.input.iter().enumerate() {
         let key = record.key.as_ref().map(Value::to_string);
@@ -153,10 +153,10 @@ fn try_case(component: &Path, case: &Case) -> Result<Trial, Failure> {
             value: value.as_deref().map(str::as_bytes),
         });
     }
-    trial::run(&*transform, &raw).map_err(|error| Failure::runtime(format!("{}: {error}", case.name)))
+    tryout::run(&*transform, &raw).map_err(|error| Failure::runtime(format!("{}: {error}", case.name)))
 }
 
-fn dead(trial: &Trial) -> Vec<Dead> {
+fn dead(trial: &Tryout) -> Vec<Dead> {
     trial.dead.iter().map(|(record, reason)| Dead { record: *record, reason: reason.clone() }).collect()
 }
 
