@@ -73,7 +73,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     };
     let start = r#"{"start":[["t",0,7],["t",1,0]]}"#;
     let owned = r#"{"owned":[["t",0,{"epoch":3,"done":10,"held_max":12}]]}"#;
-    let cuts = r#"{"cuts":[2,[{"transform":1,"pieces":[{"record":0},{"record":4,"dead":{"reason":"it trapped","backtrace":"frame 0"}}]}]]}"#;
+    let cuts = r#"{"cuts":[2,[{"transform":1,"topic":"t","pieces":[{"partition":0,"offset":0},{"partition":0,"offset":4,"dead":{"reason":"it trapped","backtrace":"frame 0"}}]}]]}"#;
     let canary = plan(1, 0)
         .replace("]}}", r#"],"canary":{"code":{"digests":["ef"],"settings":[]},"percent":10},"refused":true}}"#);
     let full = [start, owned, &plan(1, 10), &plan(2, 20), cuts, r#"{"done":1}"#, r#"{"refused":2}"#, &canary];

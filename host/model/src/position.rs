@@ -134,6 +134,16 @@ impl From<Positions> for Vec<(String, i32, i64)> {
 #[serde(from = "Vec<(String, i32, OffsetRange)>", into = "Vec<(String, i32, OffsetRange)>")]
 pub struct PositionDelta(BTreeMap<TopicPartition, OffsetRange>);
 
+impl fmt::Display for PositionDelta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (tp, range)) in self.0.iter().enumerate() {
+            let comma = if n > 0 { ", " } else { "" };
+            write!(f, "{comma}{tp} {range}")?;
+        }
+        Ok(())
+    }
+}
+
 impl PositionDelta {
     /// The range of `tp`, if the batch has one.
     pub fn get(&self, tp: &TopicPartition) -> Option<OffsetRange> {

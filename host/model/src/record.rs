@@ -56,6 +56,15 @@ impl RawBatch {
         Self { topics: Vec::new(), records: Vec::with_capacity(records), arena: Vec::with_capacity(bytes) }
     }
 
+    /// Orders the records by topic, partition and offset, whichever way they came: fetched again, they come in another one.
+    pub fn sort(&mut self) {
+        let mut names: Vec<usize> = (0..self.topics.len()).collect();
+        names.sort_by_key(|topic| &self.topics[*topic]);
+        let mut ranks = vec![0; names.len()];
+        names.into_iter().enumerate().for_each(|(rank, topic)| ranks[topic] = rank);
+        self.records.sort_by_key(|record| (ranks[usize::from(record.topic)], record.partition, record.offset));
+    }
+
     /// Appends a record.
     ///
     /// # Panics

@@ -15,29 +15,12 @@ use crate::budget::Budget;
 use crate::committer::Sinks;
 use crate::deployer::Deployer;
 use crate::error::PipelineError;
+use crate::options::Options;
 use crate::run::Assembly;
 use crate::spec::units::Template;
 use crate::spec::written::{self, SinkSpec};
 use crate::spec::{SpecFile, timestamp_ms};
 use crate::tap::Taps;
-use crate::trial::{Bounds, Mode};
-
-/// What the command line says beside the pipeline file.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Stop at the ends that the source has at the start.
-    pub until_caught_up: bool,
-    /// Workers; one per core if `None`.
-    pub workers: Option<usize>,
-    /// Where compiled components are kept; the user's cache folder if `None`.
-    pub cache: Option<PathBuf>,
-    /// The program that compiles components in a process of its own; `None`: this process does, which is for trusted ones.
-    pub compiler: Option<PathBuf>,
-    /// How new code takes over.
-    pub mode: Mode,
-    /// What it must keep within.
-    pub bounds: Bounds,
-}
 
 /// The sinks of a pipeline file: those that it names, then the dead letters, then the late rows if there is a place for them.
 pub(crate) fn sink_names(spec: &written::Spec) -> Vec<&str> {

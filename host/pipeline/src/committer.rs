@@ -18,7 +18,6 @@ use crate::deployer::Deployer;
 use crate::error::{OverBudget, PipelineError};
 use crate::job::{Claimed, Prepared, Report, Step};
 use crate::progress::Progress;
-use crate::reader::ranges;
 use crate::recover;
 
 /// Where rows go.
@@ -109,7 +108,7 @@ impl<'a> Committer<'a> {
             None => Ok(prepared),
             Some(over) => Err(PipelineError::OverBudget(Box::new(OverBudget {
                 checkpoint: plan.checkpoint,
-                ranges: ranges(&plan.delta),
+                ranges: plan.delta.to_string(),
                 code: plan.codes().cloned().collect(),
                 over: over.to_string(),
                 example: prepared.example,

@@ -10,11 +10,12 @@ use lakemill_state::{ActiveCode, Code, Plan};
 
 use crate::control::Control;
 use crate::error::PipelineError;
+use crate::lineup::Lineup;
 use crate::loader::Loader;
 use crate::progress::Progress;
 use crate::rollout::Rollout;
 use crate::trial::{Bounds, Mode, TrialReport, Verdict};
-use crate::version::{Lineup, Version};
+use crate::version::Version;
 
 /// What became of a look at the pipeline's components.
 #[derive(Clone, Debug, PartialEq, Eq)]

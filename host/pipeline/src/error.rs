@@ -4,7 +4,7 @@ use std::fmt;
 
 use lakemill_decode::DecoderError;
 use lakemill_model::{CheckpointId, Disposition, SinkError, SourceError, TransformError};
-use lakemill_state::{Code, JournalError};
+use lakemill_state::{Code, StateError};
 
 use crate::spec::SpecError;
 
@@ -64,7 +64,7 @@ pub enum PipelineError {
     Sink(#[from] SinkError),
     /// The journal cannot be used.
     #[error("state: {0}")]
-    Journal(#[from] JournalError),
+    Journal(#[from] StateError),
     /// A thread of the pipeline is gone without a word: a defect of ours.
     #[error("the pipeline's {0} ended unexpectedly; this is a defect of lakemill, please report it with the log")]
     Lost(&'static str),

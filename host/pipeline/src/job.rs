@@ -8,7 +8,7 @@ use lakemill_state::Plan;
 
 use crate::counts::{Counts, Seen, Spent};
 use crate::error::PipelineError;
-use crate::version::Lineup;
+use crate::lineup::Lineup;
 
 /// What the committer is to do, in this order.
 pub(crate) enum Step {

@@ -10,13 +10,14 @@ use lakemill_runtime::{Engine, EngineOptions, Grant, Limits, LoadOptions, Transf
 use lakemill_state::{Code, ComponentStore, SchemaBook};
 use serde::{Deserialize, Serialize};
 
-use crate::assemble::Options;
 use crate::error::PipelineError;
+use crate::lineup::Lineup;
+use crate::options::Options;
 use crate::projection::projection;
 use crate::rollout::Rollout;
 use crate::spec::SpecFile;
 use crate::spec::written::{self, Metadata, SinkSpec};
-use crate::version::{BoundTransform, Destination, Lineup, Version};
+use crate::version::{BoundTransform, Destination, Version};
 
 /// What a component is loaded with, beside its code: kept under its digest like the code.
 #[derive(Serialize, Deserialize)]

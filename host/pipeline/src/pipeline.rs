@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex};
 use lakemill_model::{CheckpointId, Disposition, SourceError, Transform};
 use lakemill_state::{Code, Journal};
 
-use crate::assemble::{self, Options, sink_names};
+use crate::assemble::{self, sink_names};
 use crate::breaker::{Breaker, Circuit};
 use crate::budget::Spending;
 use crate::control::{Control, Wish};
 use crate::deployer::{Deployer, Reloaded};
 use crate::error::PipelineError;
 use crate::loader::Loader;
+use crate::options::Options;
 use crate::progress::{Progress, Summary};
 use crate::spec::SpecFile;
 use crate::tap::{Point, Tapped, Taps};

@@ -80,17 +80,21 @@ pub(crate) fn isolate(
         GivenUp::TooMany { error, .. } => Unsolved::TooMany(error),
         GivenUp::Stopped(unsolved) => unsolved,
     })?;
-    let record = |row: u32| batch.envelope.records[row as usize];
+    let place = |row: u32| (batch.envelope.partitions[row as usize], batch.envelope.offsets[row as usize]);
+    let piece = |row: u32, dead| {
+        let (partition, offset) = place(row);
+        Piece { partition, offset, dead }
+    };
     let (mut called, mut pieces) = (Vec::new(), Vec::new());
     for one in found {
         match one {
             Found::Answer(rows, (batch, answer)) => {
-                pieces.push(Piece { record: record(rows.start), dead: None });
+                pieces.push(piece(rows.start, None));
                 called.push(Called { batch, outcome: Ok(answer) });
             }
             Found::Dead(row, error) => {
                 let death = Death { reason: error.reason(), backtrace: error.backtrace().map(str::to_owned) };
-                pieces.push(Piece { record: record(row), dead: Some(death.clone()) });
+                pieces.push(piece(row, Some(death.clone())));
                 called.push(Called { batch: part(batch, row..row + 1), outcome: Err(death) });
             }
         }
@@ -98,7 +102,8 @@ pub(crate) fn isolate(
     Ok((called, pieces))
 }
 
-/// Does again what came of [`isolate`] in an earlier run: `pieces`, by their records, may be those of other rows, too.
+/// Does again what came of [`isolate`] in an earlier run: `piece` has what begins at a partition and offset, and may have what begins at
+/// other rows than these, too.
 ///
 /// # Errors
 /// If a call fails that went well then.
@@ -106,15 +111,15 @@ pub(crate) fn again<'a>(
     bound: &BoundTransform,
     batch: &Arc<ChangeBatch>,
     clock: BatchClock,
-    piece: impl Fn(u32) -> Option<&'a Piece>,
+    piece: impl Fn(i32, i64) -> Option<&'a Piece>,
 ) -> Result<Vec<Called>, TransformError> {
-    let (records, mut called, mut from) = (&batch.envelope.records, Vec::new(), 0);
-    while from < records.len() {
-        let dead = piece(records[from]).and_then(|piece| piece.dead.as_ref());
-        let rest = &records[from + 1..];
+    let at = |row: usize| piece(batch.envelope.partitions[row], batch.envelope.offsets[row]);
+    let (mut called, mut from) = (Vec::new(), 0);
+    while from < batch.len() {
+        let dead = at(from).and_then(|piece| piece.dead.as_ref());
         let end = match dead {
             Some(_) => from + 1,
-            None => from + 1 + rest.iter().position(|record| piece(*record).is_some()).unwrap_or(rest.len()),
+            None => (from + 1..batch.len()).find(|row| at(*row).is_some()).unwrap_or(batch.len()),
         };
         let part = part(batch, from as u32..end as u32);
         let outcome = match dead {
@@ -212,7 +217,7 @@ mod tests {
         let pieces = isolated(&guilty, &batch, false).unwrap_or_else(|_| panic!("two rows"));
         // It fails on nothing any more: what was dead stays so.
         let (mended, replay) = bound(&[]);
-        let find = |record: u32| pieces.iter().find(|piece| piece.record == record);
+        let find = |_, offset| pieces.iter().find(|piece| piece.offset == offset);
         let called = again(&mended, &batch, CLOCK, find).expect("goes well");
         let dead: Vec<_> = shown(&called).into_iter().filter(|(_, lives)| !lives).collect();
         assert_eq!(dead, [(vec![3], false), (vec![7], false)]);
@@ -225,7 +230,7 @@ mod tests {
     fn a_replay_that_decodes_to_other_batches_loses_no_row() {
         let (guilty, _) = bound(&[3, 7]);
         let pieces = isolated(&guilty, &batch(10), false).unwrap_or_else(|_| panic!("two rows"));
-        let find = |record: u32| pieces.iter().find(|piece| piece.record == record);
+        let find = |_, offset| pieces.iter().find(|piece| piece.offset == offset);
         let (mended, _) = bound(&[]);
         for part in [batch(4), batch(20)] {
             let called = again(&mended, &part, CLOCK, find).expect("goes well");

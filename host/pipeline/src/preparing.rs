@@ -18,14 +18,14 @@ use crate::error::{OverBudget, PipelineError};
 use crate::job::{Job, Prepared};
 use crate::late;
 use crate::letters::{self, Letter, LetterStage};
+use crate::lineup::Lineup;
 use crate::poison::{self, Called, Failure, Unsolved};
 use crate::project::project;
-use crate::reader::ranges;
 use crate::rollout::{Call, Sample};
 use crate::tap::{self, Point as TapPoint};
 use crate::trial::{self, Mode};
-use crate::version::{BoundTransform, Lineup, Version};
-use crate::worker::Workshop;
+use crate::version::{BoundTransform, Version};
+use crate::workshop::Workshop;
 
 /// What became of a record; of two fates the later one in this list counts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -303,7 +303,9 @@ impl Bench<'_> {
     ) -> Result<Vec<Called>, PipelineError> {
         let (plan, clock, started) = (&self.job.plan, self.clock(), Instant::now());
         let called = match self.known_pieces(index, batch) {
-            Some(pieces) => poison::again(bound, batch, clock, |record| pieces.get(&record).copied()),
+            Some(pieces) => {
+                poison::again(bound, batch, clock, |partition, offset| pieces.get(&(partition, offset)).copied())
+            }
             None => poison::whole(bound, batch, clock),
         };
         let error = match called {
@@ -331,22 +333,22 @@ impl Bench<'_> {
         Ok(called)
     }
 
-    /// How a batch was cut for a transform in an earlier run, by record; `None`: it was not.
-    fn known_pieces(&self, index: usize, batch: &ChangeBatch) -> Option<HashMap<u32, &Piece>> {
-        let of_transform = self.cuts.iter().filter(|cut| cut.transform as usize == index);
-        let pieces: HashMap<u32, &Piece> =
-            of_transform.flat_map(|cut| &cut.pieces).map(|piece| (piece.record, piece)).collect();
-        batch.envelope.records.iter().any(|record| pieces.contains_key(record)).then_some(pieces)
+    /// How a batch was cut for a transform in an earlier run, by partition and offset; `None`: it was not.
+    fn known_pieces(&self, index: usize, batch: &ChangeBatch) -> Option<HashMap<(i32, i64), &Piece>> {
+        let of_these = self.cuts.iter().filter(|cut| is_of(cut, index, batch));
+        let pieces: HashMap<_, _> =
+            of_these.flat_map(|cut| &cut.pieces).map(|piece| ((piece.partition, piece.offset), piece)).collect();
+        places(batch).any(|place| pieces.contains_key(&place)).then_some(pieces)
     }
 
     /// In place of those that its rows had before.
     fn keep_pieces(&mut self, index: usize, batch: &ChangeBatch, pieces: Vec<Piece>) {
-        let records: HashSet<u32> = batch.envelope.records.iter().copied().collect();
-        for cut in self.cuts.iter_mut().filter(|cut| cut.transform as usize == index) {
-            cut.pieces.retain(|piece| !records.contains(&piece.record));
+        let these: HashSet<(i32, i64)> = places(batch).collect();
+        for cut in self.cuts.iter_mut().filter(|cut| is_of(cut, index, batch)) {
+            cut.pieces.retain(|piece| !these.contains(&(piece.partition, piece.offset)));
         }
         self.cuts.retain(|cut| !cut.pieces.is_empty());
-        self.cuts.push(Cut { transform: index as u32, pieces });
+        self.cuts.push(Cut { transform: index as u32, topic: batch.envelope.topic.to_string(), pieces });
         self.cut_anew = true;
     }
 
@@ -363,7 +365,7 @@ impl Bench<'_> {
                 (over, None)
             }
         };
-        let (checkpoint, ranges) = (self.job.plan.checkpoint, ranges(&self.job.plan.delta));
+        let (checkpoint, ranges) = (self.job.plan.checkpoint, self.job.plan.delta.to_string());
         let code = self.job.plan.codes().cloned().collect();
         PipelineError::OverBudget(Box::new(OverBudget { checkpoint, ranges, code, over, example }))
     }
@@ -373,7 +375,7 @@ impl Bench<'_> {
             component: bound.transform.description().name.clone(),
             digest: bound.transform.digest().into(),
             checkpoint: self.job.plan.checkpoint,
-            ranges: ranges(&self.job.plan.delta),
+            ranges: self.job.plan.delta.to_string(),
             source: Box::new(source),
         }
     }
@@ -553,6 +555,16 @@ impl Seen {
         self.rows_filtered += dropped.into_iter().filter(|dropped| *dropped).count() as u64;
         self.rows_dead += answer.rejections.len() as u64;
     }
+}
+
+/// Whether a cut is of this transform and topic.
+fn is_of(cut: &Cut, index: usize, batch: &ChangeBatch) -> bool {
+    cut.transform as usize == index && *cut.topic == *batch.envelope.topic
+}
+
+/// Partition and offset of each row.
+fn places(batch: &ChangeBatch) -> impl Iterator<Item = (i32, i64)> {
+    batch.envelope.partitions.iter().copied().zip(batch.envelope.offsets.iter().copied())
 }
 
 /// Joins neighbours of one schema, so that a commit has few files.

@@ -18,9 +18,9 @@ use crate::control::Control;
 use crate::deployer::Deployer;
 use crate::error::PipelineError;
 use crate::job::{Claimed, Job, Report, Step};
+use crate::lineup::Lineup;
 use crate::progress::Progress;
 use crate::recover;
-use crate::version::Lineup;
 
 /// How long a poll may keep the reader from its other duties.
 const TICK: Duration = Duration::from_millis(100);
@@ -243,7 +243,7 @@ impl Reader<'_> {
                 self.journal().void(plan.checkpoint)?;
                 continue;
             }
-            tracing::info!(checkpoint = %plan.checkpoint, ranges = %ranges(&plan.delta), "replay an unfinished batch");
+            tracing::info!(checkpoint = %plan.checkpoint, ranges = %plan.delta, "replay an unfinished batch");
             let mut raw = RawBatch::default();
             if !self.source.reread(&plan.delta, &mut raw)? {
                 self.journal().void(plan.checkpoint)?;
@@ -392,9 +392,4 @@ fn merge(into: &mut PositionDelta, more: &PositionDelta) {
         let start = into.get(tp).map_or(range.start, |before| before.start);
         into.set(tp.clone(), OffsetRange { start, end: range.end });
     }
-}
-
-/// Ranges for people.
-pub(crate) fn ranges(delta: &PositionDelta) -> String {
-    delta.iter().map(|(tp, range)| format!("{tp} {range}")).collect::<Vec<_>>().join(", ")
 }

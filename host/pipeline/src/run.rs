@@ -15,7 +15,8 @@ use crate::error::PipelineError;
 use crate::progress::Progress;
 use crate::reader::Reader;
 use crate::tap::Taps;
-use crate::worker::Workshop;
+use crate::worker;
+use crate::workshop::Workshop;
 
 /// Everything one run needs, opened and checked.
 pub(crate) struct Assembly {
@@ -92,7 +93,7 @@ impl Assembly {
             spawn(scope, "reader", move || reader.run());
             for _ in 0..self.workers {
                 let (workshop, jobs, emptied) = (&workshop, jobs.clone(), emptied_in.clone());
-                spawn(scope, "worker", move || workshop.work(&jobs, &emptied));
+                spawn(scope, "worker", move || worker::work(workshop, &jobs, &emptied));
             }
             drop(jobs);
             // The committer's channels close with its end, in whatever way that comes; a reader that waits for records looks at

@@ -1,18 +1,14 @@
-//! What batches go through: components with their settings, wired to the sinks. A swap is another [`Lineup`] from one
-//! batch to the next.
+//! One state of a pipeline's code: components with their settings, wired to the sinks.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lakemill_decode::Decoder;
 use lakemill_model::{ChangeBatch, RowSchema, TableSchema, Transform};
-use lakemill_state::{Canary, Code, Plan};
+use lakemill_state::Code;
 
 use crate::error::PipelineError;
 use crate::outputs::OutputPlan;
-use crate::rollout::Rollout;
 use crate::spec::written::Metadata;
-use crate::trial::Mode;
 
 /// Where an output goes: the sink's index and the columns that it adds.
 pub(crate) type Destination = (usize, Vec<Metadata>);
@@ -94,33 +90,5 @@ impl Version {
     /// What its components call themselves.
     pub fn names(&self) -> Vec<String> {
         self.transforms.iter().map(|bound| bound.transform.description().name.clone()).collect()
-    }
-}
-
-/// What one batch goes through.
-pub(crate) struct Lineup {
-    /// Makes the tables.
-    pub main: Arc<Version>,
-    /// Decodes what it reads.
-    pub decoder: Decoder,
-    /// New code on trial beside it.
-    pub rollout: Option<Arc<Rollout>>,
-    /// Decodes what that reads, if it is something else: a value that only new code reads breaks nothing for the old one.
-    pub trial_decoder: Option<Arc<Decoder>>,
-}
-
-impl Lineup {
-    /// What plans say of a canary.
-    pub fn canary(&self) -> Option<Canary> {
-        let rollout = self.rollout.as_ref()?;
-        match rollout.mode {
-            Mode::Canary(percent) => Some(Canary { code: rollout.version.code.clone(), percent }),
-            Mode::AtOnce | Mode::Shadow => None,
-        }
-    }
-
-    /// Whether it is what a plan asks for.
-    pub fn fits(&self, plan: &Plan) -> bool {
-        self.main.code == plan.code && self.canary() == plan.canary
     }
 }

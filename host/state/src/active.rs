@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::durable::{io_error, replace};
-use crate::journal::JournalError;
+use crate::error::StateError;
 use crate::plan::Code;
 
 /// What it costs to delete the file.
@@ -32,11 +32,11 @@ impl ActiveCode {
     ///
     /// # Errors
     /// If the file cannot be read, or is damaged.
-    pub fn read(folder: &Path) -> Result<Self, JournalError> {
+    pub fn read(folder: &Path) -> Result<Self, StateError> {
         let path = path(folder);
         match fs::read(&path) {
             Ok(bytes) => {
-                serde_json::from_slice(&bytes).map_err(|error| JournalError::corrupt(path, &bytes, &error, REMEDY))
+                serde_json::from_slice(&bytes).map_err(|error| StateError::corrupt(path, &bytes, &error, REMEDY))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(io_error("read", &path)(error)),
@@ -47,7 +47,7 @@ impl ActiveCode {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn write(&self, folder: &Path) -> Result<(), JournalError> {
+    pub fn write(&self, folder: &Path) -> Result<(), StateError> {
         let text = serde_json::to_vec(self).expect("codes are plain data");
         replace(&path(folder), &text, || ())
     }

@@ -13,7 +13,7 @@ use lakemill_failpoint::{Point, reach};
 use sha2::{Digest, Sha256};
 
 use crate::durable::{io_error, lock_file, replace, sweep, sync_folder, try_lock};
-use crate::journal::JournalError;
+use crate::error::StateError;
 
 /// What is kept beside that which somebody needs: the last ones, for a look back.
 const NEWEST_KEPT: usize = 32;
@@ -43,7 +43,7 @@ impl ComponentStore {
     ///
     /// # Errors
     /// If it cannot be made.
-    pub fn open(folder: &Path) -> Result<Self, JournalError> {
+    pub fn open(folder: &Path) -> Result<Self, StateError> {
         let folder = folder.join("components");
         fs::create_dir_all(&folder).map_err(io_error("create", &folder))?;
         sweep(&folder);
@@ -56,7 +56,7 @@ impl ComponentStore {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn keep(&self, content: &[u8]) -> Result<String, JournalError> {
+    pub fn keep(&self, content: &[u8]) -> Result<String, StateError> {
         let digest = sha256(content);
         self.keep_as(&digest, content)?;
         Ok(digest)
@@ -66,7 +66,7 @@ impl ComponentStore {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn keep_as(&self, digest: &str, content: &[u8]) -> Result<(), JournalError> {
+    pub fn keep_as(&self, digest: &str, content: &[u8]) -> Result<(), StateError> {
         debug_assert_eq!(sha256(content), digest);
         let path = self.folder.join(digest);
         let collecting = self.collecting();
@@ -90,7 +90,7 @@ impl ComponentStore {
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn get(&self, digest: &str) -> Result<Option<Vec<u8>>, JournalError> {
+    pub fn get(&self, digest: &str) -> Result<Option<Vec<u8>>, StateError> {
         if !is_digest(digest) {
             return Ok(None);
         }
@@ -111,7 +111,7 @@ impl ComponentStore {
     ///
     /// # Errors
     /// If the folder cannot be read; a file that cannot be removed is left for the next time.
-    pub fn collect(&self, needed: &BTreeSet<String>) -> Result<(), JournalError> {
+    pub fn collect(&self, needed: &BTreeSet<String>) -> Result<(), StateError> {
         // Somebody loads, or collects as well: there is a next time.
         let Some(_collecting) = try_lock(&self.collecting())? else { return Ok(()) };
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner).keep_only(needed)?;
@@ -143,7 +143,7 @@ impl ComponentStore {
 
 impl Loaded {
     /// The first list that no running process holds.
-    fn claim(folder: &Path) -> Result<Self, JournalError> {
+    fn claim(folder: &Path) -> Result<Self, StateError> {
         let mut slot = 0;
         loop {
             let path = folder.join(format!("{slot}.lock"));
@@ -155,14 +155,14 @@ impl Loaded {
         }
     }
 
-    fn keep_only(&mut self, needed: &BTreeSet<String>) -> Result<(), JournalError> {
+    fn keep_only(&mut self, needed: &BTreeSet<String>) -> Result<(), StateError> {
         self.digests.retain(|digest| needed.contains(digest));
         let text: String = self.digests.iter().map(|digest| format!("{digest}\n")).collect();
         let written = self.list.set_len(0).and_then(|()| self.list.write_all_at(text.as_bytes(), 0));
         written.map_err(io_error("write", &self.path))
     }
 
-    fn note(&mut self, digest: &str) -> Result<(), JournalError> {
+    fn note(&mut self, digest: &str) -> Result<(), StateError> {
         if !self.digests.contains(digest) {
             // At its place, so that a part of one that failed is written over.
             let at = self.digests.len() * (DIGITS + 1);
@@ -176,7 +176,7 @@ impl Loaded {
 }
 
 /// What the process that holds a list has loaded; nothing if it is dead. Not synced and not checked: a power cut ends the processes, too.
-fn loaded_by_the_living(list: &Path) -> Result<Vec<String>, JournalError> {
+fn loaded_by_the_living(list: &Path) -> Result<Vec<String>, StateError> {
     if try_lock(list)?.is_some() {
         return Ok(Vec::new());
     }

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crate::journal::JournalError;
+use crate::error::StateError;
 
 /// What was written beside a file and has not got its name for so long will not get it: whoever wrote it is dead.
 const LEFT_AFTER: Duration = Duration::from_secs(3_600);
 
 /// Puts `bytes` in place of `path`, durably. `written` is called when they are on the disk under a name in the same folder that
 /// nobody reads.
-pub(crate) fn replace(path: &Path, bytes: &[u8], written: impl FnOnce()) -> Result<(), JournalError> {
+pub(crate) fn replace(path: &Path, bytes: &[u8], written: impl FnOnce()) -> Result<(), StateError> {
     let (temporary, mut file) = beside(path)?;
     let write = file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io_error("write", &temporary));
     let named = write.and_then(|()| {
@@ -29,7 +29,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], written: impl FnOnce()) -> Resu
 }
 
 /// A new file beside `path`. No two writers have the same one: neither threads, nor processes that have one number in two containers.
-fn beside(path: &Path) -> Result<(PathBuf, File), JournalError> {
+fn beside(path: &Path) -> Result<(PathBuf, File), StateError> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     loop {
         let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -61,12 +61,12 @@ fn is_temporary(name: &str) -> bool {
 }
 
 /// A file that is only there to be locked.
-pub(crate) fn lock_file(path: &Path) -> Result<File, JournalError> {
+pub(crate) fn lock_file(path: &Path) -> Result<File, StateError> {
     OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(io_error("open", path))
 }
 
 /// Locks a file for as long as it is open; `None` if somebody else has it.
-pub(crate) fn try_lock(path: &Path) -> Result<Option<File>, JournalError> {
+pub(crate) fn try_lock(path: &Path) -> Result<Option<File>, StateError> {
     let file = lock_file(path)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
@@ -76,13 +76,13 @@ pub(crate) fn try_lock(path: &Path) -> Result<Option<File>, JournalError> {
 }
 
 /// Names in the folder survive a power cut.
-pub(crate) fn sync_folder(folder: &Path) -> Result<(), JournalError> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), StateError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error("sync", folder))
 }
 
 /// The error of a step on a path.
-pub(crate) fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> JournalError + 'a {
-    move |source| JournalError::Io { action, path: path.into(), source }
+pub(crate) fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> StateError + 'a {
+    move |source| StateError::Io { action, path: path.into(), source }
 }
 
 #[cfg(test)]
@@ -141,7 +141,7 @@ mod tests {
         let path = folder.path().join("taken");
         fs::create_dir(&path).expect("creates");
         // A file cannot have the name of a folder.
-        assert!(matches!(replace(&path, b"x", || ()), Err(JournalError::Io { action: "rename", .. })));
+        assert!(matches!(replace(&path, b"x", || ()), Err(StateError::Io { action: "rename", .. })));
         assert_eq!(names(folder.path()), ["taken"]);
     }
 }

@@ -12,18 +12,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use lakemill_failpoint::{Point, reach};
-use lakemill_model::{CheckpointId, Disposition, Epoch, NextOffset, Positions, TopicPartition};
+use lakemill_model::{CheckpointId, Epoch, NextOffset, Positions, TopicPartition};
 use serde::{Deserialize, Serialize};
 
 use crate::durable::{io_error, replace, sweep, try_lock};
+use crate::error::{FORMAT, SLOTS_MAX, StateError};
 use crate::plan::{Cut, Plan};
 use crate::record::{Line, frame, split_first};
-
-/// The version of the journal's records; a reader refuses a newer one.
-const FORMAT: u32 = 1;
-
-/// How many processes of one pipeline may run on one machine.
-const SLOTS_MAX: usize = 64;
 
 /// What it costs to delete a journal.
 const REMEDY: &str = "restore it; it can be deleted if every sink of the pipeline has committed at least once, since positions \
@@ -83,85 +78,6 @@ pub struct Owned {
     pub topic_id: Option<String>,
 }
 
-/// The journal cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// The file system refuses.
-    #[error("{action} {path}: {source}")]
-    Io {
-        /// A verb.
-        action: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// The system's words.
-        source: io::Error,
-    },
-    /// A file is damaged.
-    #[error("{path} is damaged at byte {at}: {reason}; {remedy}")]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// Where.
-        at: usize,
-        /// How it shows.
-        reason: String,
-        /// What to do about it, and what it costs to delete the file.
-        remedy: &'static str,
-    },
-    /// A newer Lakemill wrote it.
-    #[error(
-        "{path} has format {found}, this version reads up to {FORMAT}: run the newer lakemill, or set another state path"
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        found: u32,
-    },
-    /// It belongs to another pipeline.
-    #[error("{path} belongs to pipeline `{found}`: give this pipeline a `state.path` of its own")]
-    OtherPipeline {
-        /// The file.
-        path: PathBuf,
-        /// Whose it is.
-        found: String,
-    },
-    /// An earlier write failed, and what the file holds since is not known.
-    #[error("{path} takes nothing more until it is opened again: {reason}")]
-    Broken {
-        /// The file.
-        path: PathBuf,
-        /// What failed.
-        reason: String,
-    },
-    /// All slots are taken.
-    #[error("{path} is in use by {SLOTS_MAX} processes: stop some, or set another `state.path`")]
-    Busy {
-        /// The folder.
-        path: PathBuf,
-    },
-}
-
-impl JournalError {
-    /// A file of JSON that does not read.
-    pub(crate) fn corrupt(path: PathBuf, bytes: &[u8], error: &serde_json::Error, remedy: &'static str) -> Self {
-        let before: usize =
-            bytes.split_inclusive(|byte| *byte == b'\n').take(error.line().max(1) - 1).map(<[u8]>::len).sum();
-        JournalError::Corrupt { path, at: before + error.column(), reason: error.to_string(), remedy }
-    }
-
-    /// What the pipeline does about it: a disk that is full now may have room later.
-    pub fn disposition(&self) -> Disposition {
-        match self {
-            JournalError::Io { .. } | JournalError::Broken { .. } => Disposition::Retry,
-            JournalError::Corrupt { .. }
-            | JournalError::Newer { .. }
-            | JournalError::OtherPipeline { .. }
-            | JournalError::Busy { .. } => Disposition::Halt,
-        }
-    }
-}
-
 /// The journal of one process of a pipeline.
 #[derive(Debug)]
 pub struct Journal {
@@ -184,7 +100,7 @@ impl Journal {
     ///
     /// # Errors
     /// If the folder cannot be written, or the journal is damaged, newer, or another pipeline's.
-    pub fn open(folder: &Path, pipeline: &str) -> Result<Self, JournalError> {
+    pub fn open(folder: &Path, pipeline: &str) -> Result<Self, StateError> {
         fs::create_dir_all(folder).map_err(io_error("create", folder))?;
         sweep(folder);
         let mut slots = free_slots(folder)?;
@@ -226,7 +142,7 @@ impl Journal {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn start(&mut self, positions: &Positions) -> Result<(), JournalError> {
+    pub fn start(&mut self, positions: &Positions) -> Result<(), StateError> {
         self.append(&Record::Start(positions.clone()))?;
         self.sync()?;
         reach(Point::StartDurable);
@@ -240,7 +156,7 @@ impl Journal {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn plan(&mut self, plan: Plan) -> Result<(), JournalError> {
+    pub fn plan(&mut self, plan: Plan) -> Result<(), StateError> {
         self.append(&Record::Plan(plan.clone()))?;
         reach(Point::PlanWritten);
         self.sync()?;
@@ -253,7 +169,7 @@ impl Journal {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn cut(&mut self, checkpoint: CheckpointId, cuts: Vec<Cut>) -> Result<(), JournalError> {
+    pub fn cut(&mut self, checkpoint: CheckpointId, cuts: Vec<Cut>) -> Result<(), StateError> {
         self.append(&Record::Cuts(checkpoint, cuts.clone()))?;
         self.sync()?;
         reach(Point::CutsDurable);
@@ -265,7 +181,7 @@ impl Journal {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn own(&mut self, owned: &BTreeMap<TopicPartition, Owned>) -> Result<(), JournalError> {
+    pub fn own(&mut self, owned: &BTreeMap<TopicPartition, Owned>) -> Result<(), StateError> {
         self.append(&Record::Owned(listed(owned)))?;
         reach(Point::ClaimNoted);
         self.remembered.owned.extend(owned.iter().map(|(tp, owned)| (tp.clone(), owned.clone())));
@@ -276,7 +192,7 @@ impl Journal {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn refuse(&mut self, checkpoint: CheckpointId) -> Result<(), JournalError> {
+    pub fn refuse(&mut self, checkpoint: CheckpointId) -> Result<(), StateError> {
         self.append(&Record::Refused(checkpoint))?;
         self.sync()?;
         reach(Point::RefusalDurable);
@@ -288,7 +204,7 @@ impl Journal {
     ///
     /// # Errors
     /// If one cannot be read.
-    pub fn content(folder: &Path, pipeline: &str) -> Result<BTreeSet<String>, JournalError> {
+    pub fn content(folder: &Path, pipeline: &str) -> Result<BTreeSet<String>, StateError> {
         let mut content = BTreeSet::new();
         for slot in 0..SLOTS_MAX {
             let path = journal_path(folder, slot);
@@ -307,7 +223,7 @@ impl Journal {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn done(&mut self, checkpoint: CheckpointId) -> Result<(), JournalError> {
+    pub fn done(&mut self, checkpoint: CheckpointId) -> Result<(), StateError> {
         self.append(&Record::Done(checkpoint))?;
         reach(Point::PlanForgotten);
         self.remembered.done(checkpoint);
@@ -318,16 +234,16 @@ impl Journal {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn void(&mut self, checkpoint: CheckpointId) -> Result<(), JournalError> {
+    pub fn void(&mut self, checkpoint: CheckpointId) -> Result<(), StateError> {
         self.append(&Record::Void(checkpoint))?;
         reach(Point::PlanVoided);
         self.remembered.plans.retain(|plan| plan.checkpoint != checkpoint);
         Ok(())
     }
 
-    fn append(&mut self, record: &Record) -> Result<(), JournalError> {
+    fn append(&mut self, record: &Record) -> Result<(), StateError> {
         if let Some(reason) = &self.broken {
-            return Err(JournalError::Broken { path: self.path.clone(), reason: reason.clone() });
+            return Err(StateError::Broken { path: self.path.clone(), reason: reason.clone() });
         }
         if self.records >= COMPACT_EVERY {
             // The name may be the new file's by the time that it fails.
@@ -350,7 +266,7 @@ impl Journal {
     }
 
     /// The kernel tells of a write that it lost once, and forgets it: after a sync that failed, one that succeeds proves nothing.
-    fn sync(&mut self) -> Result<(), JournalError> {
+    fn sync(&mut self) -> Result<(), StateError> {
         let synced = self.file.sync_data().map_err(io_error("sync", &self.path));
         synced.inspect_err(|error| self.broken = Some(error.to_string()))
     }
@@ -420,7 +336,7 @@ fn journal_path(folder: &Path, slot: usize) -> PathBuf {
 }
 
 /// Locks every slot that no running process holds, at least one.
-fn free_slots(folder: &Path) -> Result<Vec<(usize, File)>, JournalError> {
+fn free_slots(folder: &Path) -> Result<Vec<(usize, File)>, StateError> {
     let mut free = Vec::new();
     for slot in 0..SLOTS_MAX {
         let path = folder.join(format!("{slot}.lock"));
@@ -431,12 +347,12 @@ fn free_slots(folder: &Path) -> Result<Vec<(usize, File)>, JournalError> {
             free.push((slot, lock));
         }
     }
-    if free.is_empty() { Err(JournalError::Busy { path: folder.into() }) } else { Ok(free) }
+    if free.is_empty() { Err(StateError::Busy { path: folder.into() }) } else { Ok(free) }
 }
 
-fn read(path: &Path, pipeline: &str, bytes: &[u8]) -> Result<Remembered, JournalError> {
+fn read(path: &Path, pipeline: &str, bytes: &[u8]) -> Result<Remembered, StateError> {
     let corrupt =
-        |at, reason: &str| JournalError::Corrupt { path: path.into(), at, reason: reason.into(), remedy: REMEDY };
+        |at, reason: &str| StateError::Corrupt { path: path.into(), at, reason: reason.into(), remedy: REMEDY };
     let (mut remembered, mut records, mut rest) = (Remembered::default(), 0, bytes);
     while let Some((line, after)) = split_first(rest) {
         let at = bytes.len() - rest.len();
@@ -449,15 +365,15 @@ fn read(path: &Path, pipeline: &str, bytes: &[u8]) -> Result<Remembered, Journal
             Line::Corrupt => return Err(corrupt(at, "the checksum does not match")),
         };
         let record: Record = serde_json::from_str(json).map_err(|error| match newer(json) {
-            Some(found) => JournalError::Newer { path: path.into(), found },
+            Some(found) => StateError::Newer { path: path.into(), found },
             None => corrupt(at, &error.to_string()),
         })?;
         match record {
             Record::Format { version, .. } if version > FORMAT => {
-                return Err(JournalError::Newer { path: path.into(), found: version });
+                return Err(StateError::Newer { path: path.into(), found: version });
             }
             Record::Format { pipeline: found, .. } if found != pipeline => {
-                return Err(JournalError::OtherPipeline { path: path.into(), found });
+                return Err(StateError::OtherPipeline { path: path.into(), found });
             }
             Record::Format { .. } => {}
             _ if records == 0 => return Err(corrupt(at, "the first record is not the format")),
@@ -491,7 +407,7 @@ fn newer(json: &str) -> Option<u32> {
 }
 
 /// Writes a journal with what is remembered in place of the old one, durably, and opens it for appending; also its length.
-fn rewrite(path: &Path, pipeline: &str, remembered: &Remembered) -> Result<(File, u64), JournalError> {
+fn rewrite(path: &Path, pipeline: &str, remembered: &Remembered) -> Result<(File, u64), StateError> {
     let mut text = frame(&to_json(&Record::Format { version: FORMAT, pipeline: pipeline.into() }));
     if !remembered.start.is_empty() {
         text += &frame(&to_json(&Record::Start(remembered.start.clone())));

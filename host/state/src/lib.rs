@@ -7,6 +7,7 @@
 pub mod active;
 pub mod component_store;
 mod durable;
+mod error;
 pub mod journal;
 pub mod plan;
 mod record;
@@ -14,6 +15,7 @@ pub mod schema_book;
 
 pub use active::ActiveCode;
 pub use component_store::ComponentStore;
-pub use journal::{Journal, JournalError, Owned, Remembered};
+pub use error::StateError;
+pub use journal::{Journal, Owned, Remembered};
 pub use plan::{Canary, Code, Cut, Death, Piece, Plan};
 pub use schema_book::SchemaBook;

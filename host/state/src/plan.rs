@@ -54,15 +54,20 @@ pub struct Canary {
 pub struct Cut {
     /// Which transform.
     pub transform: u32,
+    /// The topic of the call's rows.
+    pub topic: String,
     /// Its pieces, in order: together all rows of the call.
     pub pieces: Vec<Piece>,
 }
 
-/// Rows that were one call in the end. Named by their record, which is the same whatever the records decode to.
+/// Rows that were one call in the end, from the one of a record to the next piece. A record's place in its topic is the same whatever
+/// the records decode to, and whichever of them are still there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
-    /// The record of its first row, as an index into the batch's records; it goes on to the next piece.
-    pub record: u32,
+    /// The partition of the first row's record.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
     /// Why its row, its only one, is dead; `None`: the call went well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead: Option<Death>,

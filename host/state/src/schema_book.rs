@@ -11,7 +11,7 @@ use lakemill_model::{Field, RowSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::durable::{io_error, lock_file, replace};
-use crate::journal::JournalError;
+use crate::error::StateError;
 
 /// The file in the state folder; all processes of a pipeline on one machine share it.
 const FILE: &str = "schemas.json";
@@ -43,7 +43,7 @@ impl SchemaBook {
     ///
     /// # Errors
     /// If the folder cannot be created.
-    pub fn open(folder: &Path) -> Result<Self, JournalError> {
+    pub fn open(folder: &Path) -> Result<Self, StateError> {
         fs::create_dir_all(folder).map_err(io_error("create", folder))?;
         Ok(Self { folder: folder.into() })
     }
@@ -52,7 +52,7 @@ impl SchemaBook {
     ///
     /// # Errors
     /// If the book cannot be read or is damaged.
-    pub fn get(&self, topic: &str) -> Result<Option<RowSchema>, JournalError> {
+    pub fn get(&self, topic: &str) -> Result<Option<RowSchema>, StateError> {
         Ok(self.pages()?.topics.remove(topic).map(|page| RowSchema { key: page.key, row: page.row }))
     }
 
@@ -66,7 +66,7 @@ impl SchemaBook {
         topic: &str,
         ours: RowSchema,
         merge: impl FnOnce(RowSchema, RowSchema) -> RowSchema,
-    ) -> Result<RowSchema, JournalError> {
+    ) -> Result<RowSchema, StateError> {
         let lock_path = self.folder.join("schemas.lock");
         let lock = lock_file(&lock_path)?;
         lock.lock().map_err(io_error("lock", &lock_path))?;
@@ -88,18 +88,18 @@ impl SchemaBook {
         Ok(settled)
     }
 
-    fn pages(&self) -> Result<Pages, JournalError> {
+    fn pages(&self) -> Result<Pages, StateError> {
         let path = self.folder.join(FILE);
         match fs::read(&path) {
             Ok(bytes) => {
-                serde_json::from_slice(&bytes).map_err(|error| JournalError::corrupt(path, &bytes, &error, REMEDY))
+                serde_json::from_slice(&bytes).map_err(|error| StateError::corrupt(path, &bytes, &error, REMEDY))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Pages::default()),
             Err(error) => Err(io_error("read", &path)(error)),
         }
     }
 
-    fn write(&self, pages: &Pages) -> Result<(), JournalError> {
+    fn write(&self, pages: &Pages) -> Result<(), StateError> {
         let text = serde_json::to_vec_pretty(pages).expect("fields are plain data");
         replace(&self.folder.join(FILE), &text, || reach(Point::SchemasWritten))?;
         reach(Point::SchemasDurable);

@@ -100,7 +100,7 @@ fn another_pipeline_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     drop(Journal::open(folder.path(), "p").expect("opens"));
     let error = Journal::open(folder.path(), "q").expect_err("p's journal");
-    assert!(matches!(error, JournalError::OtherPipeline { ref found, .. } if found == "p"), "{error}");
+    assert!(matches!(error, StateError::OtherPipeline { ref found, .. } if found == "p"), "{error}");
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn every_cut_keeps_a_prefix_and_every_flip_is_refused() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x04;
         match read(&path, "p", &bytes) {
-            Err(JournalError::Corrupt { .. }) => {}
+            Err(StateError::Corrupt { .. }) => {}
             // The newline of the last record: it reads as torn.
             Ok(remembered) => assert!(at == whole.len() - 1 && remembered.plans.len() == 2, "flip at {at}"),
             Err(other) => panic!("flip at {at}: {other}"),
@@ -145,7 +145,7 @@ fn a_newer_format_is_refused_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = frame(r#"{"format":{"version":2,"pipeline":"p","more":true}}"#) + &frame(r#"{"unheard":1}"#);
     let error = read(&folder.path().join("0.journal"), "p", text.as_bytes()).expect_err("newer");
-    assert!(matches!(error, JournalError::Newer { found: 2, .. }), "{error}");
+    assert!(matches!(error, StateError::Newer { found: 2, .. }), "{error}");
 }
 
 #[test]
@@ -173,8 +173,9 @@ fn a_plan_that_is_made_anew_and_its_cuts_are_remembered() {
     let anew = Plan { canary: Some(Canary { code: code.clone(), percent: 10 }), ..plan(1, 0, 5) };
     journal.plan(anew.clone()).expect("plan");
     let death = Death { reason: "it trapped".into(), backtrace: Some("frame 0".into()) };
-    let pieces = vec![Piece { record: 0, dead: None }, Piece { record: 4, dead: Some(death) }];
-    let cuts = vec![Cut { transform: 1, pieces }];
+    let pieces =
+        vec![Piece { partition: 0, offset: 5, dead: None }, Piece { partition: 1, offset: 4, dead: Some(death) }];
+    let cuts = vec![Cut { transform: 1, topic: "t".into(), pieces }];
     journal.cut(CheckpointId(2), cuts.clone()).expect("cuts");
     journal.refuse(CheckpointId(2)).expect("refuses");
     let expected = vec![anew, Plan { cuts, refused: true, ..plan(2, 5, 9) }];
@@ -248,7 +249,7 @@ fn a_record_without_room_leaves_no_part_of_itself() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(error, JournalError::Io { action: "write", .. }), "{error}");
+    assert!(matches!(error, StateError::Io { action: "write", .. }), "{error}");
     assert_eq!(error.disposition(), Disposition::Retry);
     let whole = fs::read(journal.path()).expect("reads");
     assert!(planned > 0 && whole.len() < 1024 && whole.ends_with(b"\n"), "a part would fill it: {}", whole.len());
@@ -278,7 +279,7 @@ fn assert_broken(mut journal: Journal, folder: &Path) {
     all.push(journal.done(CheckpointId(1)));
     for refused in all {
         let error = refused.expect_err("it is broken");
-        assert!(matches!(error, JournalError::Broken { .. }), "{error}");
+        assert!(matches!(error, StateError::Broken { .. }), "{error}");
         assert_eq!(error.disposition(), Disposition::Retry);
     }
     assert_eq!(fs::read(&path).expect("reads"), before);
@@ -298,7 +299,7 @@ fn a_part_that_cannot_be_taken_back_stays_the_last_thing_in_the_file() {
     // No write to it succeeds, and its length cannot be set.
     let mut journal = on_device(folder.path(), "/dev/full");
     let error = journal.done(CheckpointId(1)).expect_err("it is full");
-    assert!(matches!(error, JournalError::Io { action: "write", .. }), "{error}");
+    assert!(matches!(error, StateError::Io { action: "write", .. }), "{error}");
     let part = &frame(&to_json(&Record::Done(CheckpointId(1))))[..12];
     let mut file = OpenOptions::new().append(true).open(journal.path()).expect("opens");
     file.write_all(part.as_bytes()).expect("writes");
@@ -311,7 +312,7 @@ fn after_a_sync_that_failed_nothing_is_claimed() {
     // It takes every write and can be synced never.
     let mut journal = on_device(folder.path(), "/dev/null");
     let error = journal.plan(plan(2, 5, 9)).expect_err("it is not on a disk");
-    assert!(matches!(error, JournalError::Io { action: "sync", .. }), "{error}");
+    assert!(matches!(error, StateError::Io { action: "sync", .. }), "{error}");
     assert_broken(journal, folder.path());
 }
 
@@ -321,7 +322,7 @@ fn a_journal_that_could_not_be_written_anew_takes_nothing_more() {
     let mut journal = Journal::open(&folder.path().join("state"), "p").expect("opens");
     journal.records = COMPACT_EVERY;
     fs::remove_dir_all(folder.path().join("state")).expect("removes");
-    assert!(matches!(journal.done(CheckpointId(1)), Err(JournalError::Io { .. })));
+    assert!(matches!(journal.done(CheckpointId(1)), Err(StateError::Io { .. })));
     // The file that it holds has no name any more.
-    assert!(matches!(journal.plan(plan(1, 0, 5)), Err(JournalError::Broken { .. })));
+    assert!(matches!(journal.plan(plan(1, 0, 5)), Err(StateError::Broken { .. })));
 }

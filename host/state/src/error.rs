@@ -1,0 +1,91 @@
+//! What is wrong with a file of the state folder, and who must act.
+
+use std::io;
+use std::path::PathBuf;
+
+use lakemill_model::Disposition;
+
+/// The version of the journal's records; a reader refuses a newer one.
+pub(crate) const FORMAT: u32 = 1;
+
+/// How many processes of one pipeline may run on one machine.
+pub(crate) const SLOTS_MAX: usize = 64;
+
+/// A file of the state folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The file system refuses.
+    #[error("{action} {path}: {source}")]
+    Io {
+        /// A verb.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// A file is damaged.
+    #[error("{path} is damaged at byte {at}: {reason}; {remedy}")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        at: usize,
+        /// How it shows.
+        reason: String,
+        /// What to do about it, and what it costs to delete the file.
+        remedy: &'static str,
+    },
+    /// A newer Lakemill wrote it.
+    #[error(
+        "{path} has format {found}, this version reads up to {FORMAT}: run the newer lakemill, or set another state path"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// It belongs to another pipeline.
+    #[error("{path} belongs to pipeline `{found}`: give this pipeline a `state.path` of its own")]
+    OtherPipeline {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+    },
+    /// An earlier write failed, and what the file holds since is not known.
+    #[error("{path} takes nothing more until it is opened again: {reason}")]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        reason: String,
+    },
+    /// All slots are taken.
+    #[error("{path} is in use by {SLOTS_MAX} processes: stop some, or set another `state.path`")]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+impl StateError {
+    /// A file of JSON that does not read.
+    pub(crate) fn corrupt(path: PathBuf, bytes: &[u8], error: &serde_json::Error, remedy: &'static str) -> Self {
+        let before: usize =
+            bytes.split_inclusive(|byte| *byte == b'\n').take(error.line().max(1) - 1).map(<[u8]>::len).sum();
+        StateError::Corrupt { path, at: before + error.column(), reason: error.to_string(), remedy }
+    }
+
+    /// What the pipeline does about it: a disk that is full now may have room later.
+    pub fn disposition(&self) -> Disposition {
+        match self {
+            StateError::Io { .. } | StateError::Broken { .. } => Disposition::Retry,
+            StateError::Corrupt { .. }
+            | StateError::Newer { .. }
+            | StateError::OtherPipeline { .. }
+            | StateError::Busy { .. } => Disposition::Halt,
+        }
+    }
+}
