@@ -35,8 +35,8 @@ fn a_topic_that_is_made_anew_while_it_is_read_is_read_no_further() -> Result<()>
 
 #[test]
 fn errors_of_the_cluster_cost_no_row() -> Result<()> {
-    let outcome = faults::run(86, 20)?;
-    ensure!(outcome.kills >= 20 && outcome.sums.rows > 1_000, "{outcome:?}");
+    let outcome = faults::run(86, 8)?;
+    ensure!(outcome.kills == 8 && outcome.errors >= 8 && outcome.sums.rows > 1_000, "{outcome:?}");
     Ok(())
 }
 

@@ -34,6 +34,8 @@ pub struct Outcome {
     pub kills: u32,
     /// Of them, those that were to end at a failpoint and never came there.
     pub missed: u32,
+    /// Errors of the cluster, if it made any: several make one fault, which counts among the kills.
+    pub errors: u32,
     /// Records sent meanwhile.
     pub records: u64,
     /// What the oracle says of all tables.

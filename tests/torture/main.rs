@@ -10,7 +10,7 @@ mod zombies;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use lakemill_tests::broker::Broker;
 use lakemill_tests::crash::{Kill, Outcome, Ring, failpoints};
 use lakemill_tests::faults;
@@ -92,7 +92,9 @@ fn at_failpoints(broker: &Broker, seed: u64, count: u32, points: &[String]) -> R
             );
         }
         let Outcome { kills, missed, sums, .. } = &of_point;
-        println!("{}", json!({ "failpoint": point, "kills": kills - missed, "missed": missed, "sums": sums }));
+        let died = kills - missed;
+        println!("{}", json!({ "failpoint": point, "kills": died, "missed": missed, "sums": sums }));
+        ensure!(died == count, "{point}, seed {seed}: {died} of {count} processes died there");
         add(&mut all, of_point);
     }
     Ok(all)
@@ -118,6 +120,7 @@ fn at_failpoint(broker: &Broker, seed: u64, point: &str, count: u32) -> Result<O
 fn add(all: &mut Outcome, more: Outcome) {
     all.kills += more.kills;
     all.missed += more.missed;
+    all.errors += more.errors;
     all.records += more.records;
     all.sums.rows += more.sums.rows;
     all.sums.lost += more.sums.lost;
@@ -139,6 +142,7 @@ fn report(scenario: &str, seed: u64, outcome: &Outcome, took: Duration) {
             "seed": seed,
             "kills": outcome.kills,
             "missed": outcome.missed,
+            "errors": outcome.errors,
             "records": outcome.records,
             "sums": outcome.sums,
             (recovery(scenario)): quantiles(&outcome.recoveries),

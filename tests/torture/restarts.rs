@@ -26,8 +26,9 @@ pub fn run(broker: &Broker, seed: u64, count: u32, rate: u64) -> Result<Outcome>
     let mut ring = Ring::new(broker, seed, rate)?;
     let mut lakemill = ring.begin()?;
     for round in 0..count {
-        let before = ring.newest()?;
         kafka(&["down"])?;
+        // Not before: what it had read by then it may commit meanwhile.
+        let before = ring.newest()?;
         kafka(&["up", &port])?;
         ring.first_commit(&mut lakemill, before).with_context(|| format!("round {round}"))?;
         ensure!(lakemill.is_running()?, "round {round}: it ended:\n{}", lakemill.stderr_so_far());
