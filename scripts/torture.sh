@@ -22,6 +22,7 @@ esac
 read -ra cargo <<<"${CARGO:-cargo}"
 here=$PWD/target/lanes/torture
 make --no-print-directory guests
+scripts/build-guest.sh tests/guests/* --out target/guests
 scripts/failpoints.sh
 "${cargo[@]}" build --release --workspace --examples
 scripts/readers.sh

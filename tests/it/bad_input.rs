@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::files::placed;
 
-const WHOLE: Mix = Mix { broken: 0, toast: 10, delete: 0, snapshot_rows: 5 };
+const WHOLE: Mix = Mix { broken: 0, toast: 10, delete: 0, poison: 0, snapshot_rows: 5 };
 
 /// Whole events with `odd` ones between them, through `flatten`.
 fn with_neighbours(odd: Vec<Event>) -> Result<(Pipeline, Vec<Event>)> {

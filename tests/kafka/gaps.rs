@@ -11,7 +11,7 @@ use lakemill_tests::{log, wait};
 use crate::support::{Scene, TABLE};
 
 /// No broken ones: the same key twice in a compacted topic would remove them by chance.
-const WHOLE: Mix = Mix { broken: 0, toast: 10, delete: 10, snapshot_rows: 0 };
+const WHOLE: Mix = Mix { broken: 0, toast: 10, delete: 10, poison: 0, snapshot_rows: 0 };
 
 fn position(scene: &Scene, partition: i32) -> Result<Option<i64>> {
     let commits = log::commits(&scene.pipeline.path(TABLE))?;

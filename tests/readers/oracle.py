@@ -2,9 +2,9 @@
 
 usage: oracle.py EXPECTED GONE TABLE=OPS...
 
-EXPECTED is a CSV file `partition,offset,fate,op,id,total` with a line for each record that was sent: fate is change, control or
-dead. GONE is a CSV file `table,partition,from,to`: records that the table cannot have, and must not. OPS are the ops of the changes that the table has to hold once each, such as `cru`, or `dead` for dead letters. Prints one
-JSON object by table: `rows`, `missing`, `surplus` (doubled, or never sent), `disordered` (a row of a key that comes after a later one),
+EXPECTED is a CSV file `partition,offset,fate,op,id,total` with a line for each record that was sent: fate is change, control,
+dead (cannot be decoded), or poison (a transform fails on it). GONE is a CSV file `table,partition,from,to`: records that the table cannot have, and must not. OPS are the ops of the changes that the table has to hold once each, such as `cru`, with a `*`
+those of poison as well (another transform fails on it), or `dead` for dead letters: one of each, from the stage where it died. Prints one JSON object by table: `rows`, `missing`, `surplus` (doubled, or never sent), `disordered` (a row of a key that comes after a later one),
 `beyond` (rows of a commit that are not in the ranges it names), `positions` (partition -> the last one that it says it holds), and
 `commits`. All tables together: `mixed`, how many commits have rows that another code made than the one that they name, as the rows
 themselves say (column `variant`), or than the same batch has in another table.
@@ -73,7 +73,7 @@ def of_letters(rows):
     return rows.select(
         partition=pl.col("partition").cast(pl.Int32),
         offset=pl.col("offset").cast(pl.Int64),
-        op=pl.lit("dead"),
+        op=pl.col("stage"),
         id=pl.lit(0).cast(pl.Int64),
         total=pl.lit(0.0),
     )
@@ -89,11 +89,12 @@ def left(expected, gone, table):
 
 def judge(expected, table, ops, codes):
     if ops == "dead":
-        columns, wanted = of_letters, expected.filter(pl.col("fate") == "dead")
-        wanted = wanted.with_columns(op=pl.lit("dead"), id=pl.lit(0).cast(pl.Int64), total=pl.lit(0.0))
+        stages = {"dead": "decode", "poison": "transform"}
+        columns, order, wanted = of_letters, ["op"], expected.filter(pl.col("fate").is_in(list(stages)))
+        wanted = wanted.with_columns(op=pl.col("fate").replace(stages), id=pl.lit(0).cast(pl.Int64), total=pl.lit(0.0))
     else:
-        columns = of_changes
-        wanted = expected.filter((pl.col("fate") == "change") & pl.col("op").is_in(list(ops)))
+        fates = ["change", "poison"] if "*" in ops else ["change"]
+        columns, order, wanted = of_changes, ["id"], expected.filter(pl.col("fate").is_in(fates) & pl.col("op").is_in(list(ops)))
     rows, positions, beyond, count, made = read(table, columns) if table.exists() else (None, {}, 0, 0, [])
     codes.extend(made)
     keys = ["partition", "offset", "op", "id", "total"]
@@ -104,8 +105,8 @@ def judge(expected, table, ops, codes):
     both = wanted.with_columns(sent=pl.lit(1)).join(counted, on=keys, how="full", coalesce=True, nulls_equal=True)
     missing = both.filter(pl.col("found").is_null()).height
     surplus = both.select((pl.col("found").fill_null(0) - pl.col("sent").fill_null(0)).clip(0).sum()).item()
-    # The rows of each key come in the order of its offsets.
-    disordered = rows.select((pl.col("offset").diff().over("partition", "id") <= 0).fill_null(False).sum()).item()
+    # The rows of each key come in the order of its offsets, the letters of each stage in that of the partition's.
+    disordered = rows.select((pl.col("offset").diff().over("partition", *order) <= 0).fill_null(False).sum()).item()
     return {
         "rows": rows.height,
         "missing": missing,

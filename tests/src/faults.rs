@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::broker::Broker;
-use crate::crash::{Outcome, PARTITIONS, Ring};
+use crate::crash::{MIX, Outcome, PARTITIONS, Ring};
 use crate::live::{Sent, fate};
-use crate::orders::{self, Event, Mix, Orders};
+use crate::orders::{self, Event, Orders};
 use crate::places;
 use crate::process::Lakemill;
 
@@ -166,7 +166,7 @@ impl Stage {
         let mut file = BufWriter::new(File::create(&expected)?);
         writeln!(file, "partition,offset,fate,op,id,total")?;
         let ends: BTreeMap<i32, i64> = (0..PARTITIONS).map(|partition| (partition, 0)).collect();
-        let orders = Orders::new(seed, Mix { broken: 100, ..Mix::default() });
+        let orders = Orders::new(seed, MIX);
         Ok(Self { cluster, ring, orders, file, sent: Sent { records: 0, ends, expected }, errors: 0 })
     }
 

@@ -124,7 +124,8 @@ pub fn fate(event: &Event) -> String {
         Fate::Change(change) => {
             let order = change.after.as_ref().or(change.before.as_ref());
             let total = order.map_or_else(String::new, |order| order.total.to_string());
-            format!("change,{},{},{total}", change.op, change.id)
+            let fate = if order.is_some_and(|order| order.total >= orders::POISON) { "poison" } else { "change" };
+            format!("{fate},{},{},{total}", change.op, change.id)
         }
     }
 }

@@ -13,6 +13,9 @@ pub use broken::{Breakage, broken};
 use crate::broker::Record;
 use crate::table::Row;
 
+/// Orders of this total and more are poison: the component `vary` (tests/guests/vary) fails on them. A [`Mix`] has them only if it says so.
+pub const POISON: f64 = 900.0;
+
 /// Debezium's text for a column that the change left alone and the database did not send.
 pub const UNAVAILABLE: &str = "__debezium_unavailable_value";
 
@@ -93,13 +96,15 @@ pub struct Mix {
     pub toast: u32,
     /// Deletes.
     pub delete: u32,
+    /// Changes to a total of [`POISON`] or more; a delete of such a row is poison, too.
+    pub poison: u32,
     /// Snapshot rows at the start, in place of creates.
     pub snapshot_rows: u32,
 }
 
 impl Default for Mix {
     fn default() -> Self {
-        Self { broken: 200, toast: 10, delete: 10, snapshot_rows: 20 }
+        Self { broken: 200, toast: 10, delete: 10, poison: 0, snapshot_rows: 20 }
     }
 }
 
@@ -141,12 +146,18 @@ impl Orders {
         n > 0 && self.random.u32(0..n) == 0
     }
 
+    fn total(&mut self) -> f64 {
+        let cents = if self.one_in(self.mix.poison) { 90_000..100_000 } else { 100..90_000 };
+        f64::from(self.random.u32(cents)) / 100.0
+    }
+
     fn fresh(&mut self, id: i64) -> Order {
+        let (customer_id, total) = (self.random.i64(0..5_000), self.total());
         let r = &mut self.random;
         Order {
             id,
-            customer_id: r.i64(0..5_000),
-            total: f64::from(r.u32(100..90_000)) / 100.0,
+            customer_id,
+            total,
             status: r.choice(&STATUS).unwrap_or(&STATUS[0]),
             email: (r.u32(0..20) > 0).then(|| format!("user{}@example.com", r.u32(..))),
             note: format!("leave it with the neighbour, häuser nr. {}", r.u32(..)),
@@ -200,7 +211,7 @@ impl Orders {
 
     fn update(&mut self, old: Order) -> Change {
         let mut new = old.clone();
-        new.total = f64::from(self.random.u32(100..90_000)) / 100.0;
+        new.total = self.total();
         new.status = self.random.choice(&STATUS).unwrap_or(&STATUS[0]);
         new.paid = self.random.bool();
         let (before, after) = if self.one_in(self.mix.toast) {
