@@ -10,6 +10,7 @@ use lakemill_model::SinkError;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
+use crate::history::{BlamedCommit, Seen, SeenFile};
 use crate::options::local_path;
 use crate::parquet::commits as parquet_commits;
 
@@ -23,40 +24,6 @@ pub struct Blamed {
     pub file: String,
     /// Its cells as text; null cells are left out.
     pub row: BTreeMap<String, String>,
-}
-
-/// What a commit says of itself, whatever kind of table it is in.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct BlamedCommit {
-    /// The table version that it made.
-    pub version: u64,
-    /// When, in milliseconds since 1970.
-    pub time_ms: i64,
-    /// The pipeline that wrote it; `None`: it was not Lakemill, or somebody has rewritten its files since.
-    pub pipeline: Option<String>,
-    /// SHA-256 of the components that its rows went through, in the order of the pipeline file.
-    pub digests: Vec<String>,
-    /// The batch.
-    pub checkpoint: Option<u64>,
-    /// The batch's ranges: topic, partition, first offset, one past the last.
-    pub ranges: Vec<(String, i32, i64, i64)>,
-}
-
-/// A commit and the files that it brings.
-pub(crate) struct Seen {
-    pub commit: BlamedCommit,
-    pub files: Vec<SeenFile>,
-}
-
-/// A file that a commit brings.
-pub(crate) struct SeenFile {
-    /// Relative to the table's folder.
-    pub path: String,
-    pub partition: BTreeMap<String, Option<String>>,
-    /// Delta's statistics.
-    pub stats: Value,
-    /// Where the commit has several codes.
-    pub made_by: Vec<String>,
 }
 
 /// The rows whose cells, as text, are what `conditions` (column, text) say; the newest first, at most `rows_max`.

@@ -13,6 +13,7 @@ mod blame;
 mod delta;
 mod disk;
 mod encode;
+mod history;
 mod info;
 mod ledger;
 mod options;
@@ -23,8 +24,9 @@ mod stage;
 mod stats;
 
 pub use app_id::{AppId, AppIdKind};
-pub use blame::{Blamed, BlamedCommit, blame};
+pub use blame::{Blamed, blame};
 pub use delta::DeltaSink;
+pub use history::BlamedCommit;
 pub use info::{TableInfo, TableKind, TableOwner, table_info};
 pub use options::{Compression, TableOptions};
 pub use parquet::{ParquetSink, VisibleFile, visible_files};

@@ -159,6 +159,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn records_have_one_order_however_they_came() {
+        let record = |topic, partition, offset| RecordRef {
+            topic,
+            partition,
+            offset,
+            timestamp_ms: None,
+            key: None,
+            value: None,
+        };
+        let came = [("b", 0, 3), ("a", 1, 7), ("b", 0, 4), ("a", 0, 9), ("a", 1, 8)];
+        let sorted = |order: &[usize]| {
+            let mut batch = RawBatch::default();
+            order.iter().map(|n| came[*n]).for_each(|(topic, partition, offset)| {
+                batch.push(record(topic, partition, offset));
+            });
+            batch.sort();
+            let places = batch.records().iter().map(|r| format!("{} {}", batch.topic_partition(r), r.offset));
+            places.collect::<Vec<_>>()
+        };
+        let expected = ["a/0 9", "a/1 7", "a/1 8", "b/0 3", "b/0 4"];
+        assert_eq!(sorted(&[0, 1, 2, 3, 4]), expected);
+        assert_eq!(sorted(&[1, 4, 3, 0, 2]), expected);
+    }
+
+    #[test]
     fn keeps_null_and_empty_apart() {
         let mut batch = RawBatch::default();
         let base = RecordRef { topic: "a", partition: 1, offset: 7, timestamp_ms: None, key: None, value: Some(b"") };

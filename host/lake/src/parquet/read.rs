@@ -8,8 +8,8 @@ use lakemill_model::SinkError;
 
 use super::manifest::{Entry, FileEntry, LIST_VERSIONS, List, Totals, from_bytes};
 use super::{damaged, entry_name, list_name, shape_of};
-use crate::blame::{BlamedCommit, Seen, SeenFile};
 use crate::disk::{DiskError, Doing as _, read};
+use crate::history::{BlamedCommit, Seen, SeenFile};
 use crate::options::local_path;
 use crate::shape::Shape;
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use lakemill_model::{NextOffset, OffsetRange, TopicPartition};
+use lakemill_model::{Disposition, NextOffset, OffsetRange, TopicPartition};
 
 use super::*;
 use crate::plan::{Canary, Code, Death, Piece};
