@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -47,10 +48,11 @@ pub fn run(brokers: &str, args: &Args) -> anyhow::Result<()> {
             turns.reverse();
         }
         for turn in turns {
-            let before_s = children_cpu_s()?;
+            let (before_s, started) = (children_cpu_s()?, Instant::now());
             let summary = once(brokers, &topic, kinds[turn], args)?;
+            let took = started.elapsed();
             println!("{}", json!({"kind": kinds[turn], "round": round, "summary": summary}));
-            runs[turn].push(Run::of(&summary, children_cpu_s()? - before_s));
+            runs[turn].push(Run::of(&summary, took, children_cpu_s()? - before_s));
         }
     }
     let mut line = json!({});
@@ -75,6 +77,7 @@ pub fn run(brokers: &str, args: &Args) -> anyhow::Result<()> {
 
 /// One run.
 struct Run {
+    /// By the clock of this process: from its start to its end, whatever a run calls its beginning.
     events_per_s: f64,
     /// Of the whole process, user and system, per event.
     cpu_us: f64,
@@ -84,13 +87,13 @@ struct Run {
 }
 
 impl Run {
-    fn of(summary: &Value, cpu_s: f64) -> Self {
+    fn of(summary: &Value, took: Duration, cpu_s: f64) -> Self {
         let per_event = |seconds: f64| seconds * 1e6 / summary["rows_in"].as_f64().unwrap_or(0.0).max(1.0);
         let stages = summary["stages"].as_object().into_iter().flatten();
         let of_stage = |(name, s): (&String, &Value)| (name.clone(), per_event(s.as_f64().unwrap_or(0.0)));
         let mut stages_us: Vec<(String, f64)> = stages.map(of_stage).collect();
         stages_us.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-        let events_per_s = summary["events_per_s"].as_f64().unwrap_or(0.0);
+        let events_per_s = summary["rows_in"].as_f64().unwrap_or(0.0) / took.as_secs_f64();
         let rss_bytes_max = summary["rss_bytes_max"].as_u64().unwrap_or(0);
         Run { events_per_s, cpu_us: per_event(cpu_s), rss_bytes_max, stages_us }
     }
