@@ -172,7 +172,7 @@ impl Reader<'_> {
             filling.raw = emptied;
         }
         self.lineup = self.deployer.lineup();
-        let watermark_us = self.watermark();
+        let (watermark_us, overtaken) = (self.watermark(), recover::overtaken(&delta, &self.held));
         let planned_at = Instant::now();
         let mut journal = self.journal();
         let plan = Plan {
@@ -184,6 +184,7 @@ impl Reader<'_> {
             canary: self.lineup.canary(),
             cuts: Vec::new(),
             refused: false,
+            overtaken,
         };
         journal.plan(plan.clone())?;
         drop(journal);

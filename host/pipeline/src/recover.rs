@@ -1,7 +1,8 @@
 //! Where to go on: from what the sinks and the journal say to a decision. Pure.
 
 use lakemill_model::{
-    CheckpointId, Epoch, Epochs, NextOffset, Positions, SinkPositions, SourceError, TopicIds, TopicPartition,
+    CheckpointId, Epoch, Epochs, NextOffset, PositionDelta, Positions, SinkPositions, SourceError, TopicIds,
+    TopicPartition,
 };
 use lakemill_state::{Plan, Remembered};
 
@@ -133,16 +134,20 @@ pub(crate) fn made_anew(
     None
 }
 
-/// Whether some sink may have rows of a plan.
+/// Whether some sink may have rows of a plan, made by its code and cut as it says.
 pub(crate) fn begun(plan: &Plan, held: &[Positions]) -> bool {
-    let has =
-        |held: &Positions| plan.delta.iter().any(|(tp, range)| held.get(tp).is_some_and(|next| next > range.start));
+    !plan.overtaken && overtaken(&plan.delta, held)
+}
+
+/// Whether some sink has rows of a step.
+pub(crate) fn overtaken(step: &PositionDelta, held: &[Positions]) -> bool {
+    let has = |held: &Positions| step.iter().any(|(tp, range)| held.get(tp).is_some_and(|next| next > range.start));
     held.iter().any(has)
 }
 
 #[cfg(test)]
 mod tests {
-    use lakemill_model::{OffsetRange, PositionDelta};
+    use lakemill_model::OffsetRange;
     use lakemill_state::{Code, Owned};
 
     use super::*;
@@ -171,6 +176,7 @@ mod tests {
             canary: None,
             cuts: Vec::new(),
             refused: false,
+            overtaken: false,
         }
     }
 
@@ -226,6 +232,9 @@ mod tests {
         assert_eq!(decide(&[(0, 0)], "b"), 0, "the one after it is void, too");
         assert_eq!(decide(&[(0, 0)], "a"), 2, "the same code does the same again");
         assert_eq!(decide(&[(0, 3)], "b"), 2, "a sink has a part of it");
+        let overtaken = [Plan { overtaken: true, ..plans[0].clone() }];
+        let replay = replay(&overtaken, &at(&[(0, 0)]), &[at(&[(0, 3)])], |plan| plan.code == code("b"));
+        assert_eq!(replay.plans.len(), 0, "another process has made that part");
     }
 
     #[test]

@@ -26,6 +26,10 @@ pub struct Plan {
     /// True if it was over the error budget: other code may have a try, as long as no sink has a part of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub refused: bool,
+    /// True if some sink held rows of it when it was planned. Another process has made them, whose journal is not ours: what they were
+    /// made with, and how the batch was cut, is not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overtaken: bool,
 }
 
 /// What batches go through: components and what they were loaded with, in the order of the pipeline file. The component

@@ -18,6 +18,7 @@ fn plan(id: u64, start: i64, end: i64) -> Plan {
         canary: None,
         cuts: Vec::new(),
         refused: false,
+        overtaken: false,
     }
 }
 
