@@ -188,17 +188,12 @@ impl<'a> Committer<'a> {
             digests: digests.clone(),
         };
         let outcome = self.sinks[sink].commit(staged, &commit)?;
-        match outcome {
-            CommitOutcome::Committed(_) => {
-                self.has_table[sink] = true;
-                self.held[sink].advance(&delta);
-            }
-            CommitOutcome::AlreadyThere => {
-                self.has_table[sink] = true;
-                tracing::info!(sink = self.sinks[sink].name(), %checkpoint, "the commit was there already");
-                self.held[sink].advance(&delta);
-            }
-            CommitOutcome::Deferred => {}
+        if outcome == CommitOutcome::AlreadyThere {
+            tracing::info!(sink = self.sinks[sink].name(), %checkpoint, "the commit was there already");
+        }
+        if outcome != CommitOutcome::Deferred {
+            self.has_table[sink] = true;
+            self.held[sink].advance(&delta);
         }
         Ok(outcome)
     }

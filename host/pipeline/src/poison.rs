@@ -80,10 +80,9 @@ pub(crate) fn isolate(
         GivenUp::TooMany { error, .. } => Unsolved::TooMany(error),
         GivenUp::Stopped(unsolved) => unsolved,
     })?;
-    let place = |row: u32| (batch.envelope.partitions[row as usize], batch.envelope.offsets[row as usize]);
     let piece = |row: u32, dead| {
-        let (partition, offset) = place(row);
-        Piece { partition, offset, dead }
+        let (row, envelope) = (row as usize, &batch.envelope);
+        Piece { partition: envelope.partitions[row], offset: envelope.offsets[row], dead }
     };
     let (mut called, mut pieces) = (Vec::new(), Vec::new());
     for one in found {

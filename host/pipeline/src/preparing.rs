@@ -208,11 +208,11 @@ impl Bench<'_> {
     fn show_shadow(&mut self, lineup: &Lineup) {
         let calls = std::mem::take(&mut self.shown);
         let Some(rollout) = &lineup.rollout else { return };
-        if rollout.mode == Mode::Shadow && rollout.is_free(self.job.raw.len()) {
+        rollout.show(calls, |calls| {
             let raw = lineup.trial_decoder.clone().map(|decoder| (decoder, self.job.raw.clone()));
             let (old, clock, late_before_us) = (lineup.main.clone(), self.clock(), self.late_before_us());
-            rollout.show(Sample { old, clock, late_before_us, calls, raw });
-        }
+            Sample { old, clock, late_before_us, calls, raw }
+        });
     }
 
     /// Rows that one version is for.
@@ -338,7 +338,9 @@ impl Bench<'_> {
         let of_these = self.cuts.iter().filter(|cut| is_of(cut, index, batch));
         let pieces: HashMap<_, _> =
             of_these.flat_map(|cut| &cut.pieces).map(|piece| ((piece.partition, piece.offset), piece)).collect();
-        places(batch).any(|place| pieces.contains_key(&place)).then_some(pieces)
+        // Most batches were never cut: their rows are not looked at.
+        let is_cut = !pieces.is_empty() && places(batch).any(|place| pieces.contains_key(&place));
+        is_cut.then_some(pieces)
     }
 
     /// In place of those that its rows had before.

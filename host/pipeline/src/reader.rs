@@ -117,9 +117,7 @@ impl Reader<'_> {
     fn read(&mut self) -> Result<(), Stop> {
         let mut filling = Filling::default();
         while !self.control.is_stopped() && !self.ended.load(Ordering::Relaxed) {
-            while let Ok(report) = self.reports.try_recv() {
-                self.note(report)?;
-            }
+            self.note_all()?;
             let polled_at = Instant::now();
             let until = polled_at + TICK.min(self.limits.latency_max.max(Duration::from_millis(1)));
             let until = filling.since.map_or(until, |since| until.min(since + self.limits.latency_max));
@@ -212,9 +210,7 @@ impl Reader<'_> {
     /// Takes partitions: see ARCHITECTURE.md, "Exactly once".
     fn take(&mut self, partitions: Vec<TopicPartition>) -> Result<(), Stop> {
         // What was committed before partitions went is no plan any more.
-        while let Ok(report) = self.reports.try_recv() {
-            self.note(report)?;
-        }
+        self.note_all()?;
         let mut positions = self.claim(&partitions)?;
         self.owned.extend(partitions.iter().cloned());
         let now = now_us();
@@ -372,6 +368,14 @@ impl Reader<'_> {
 
     fn watermark(&self) -> Option<i64> {
         self.watermarks.lock().unwrap_or_else(PoisonError::into_inner).combined(now_us())
+    }
+
+    /// What has been reported so far.
+    fn note_all(&mut self) -> Result<(), Stop> {
+        while let Ok(report) = self.reports.try_recv() {
+            self.note(report)?;
+        }
+        Ok(())
     }
 
     fn note(&mut self, report: Report) -> Result<(), Stop> {

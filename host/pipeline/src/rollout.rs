@@ -82,20 +82,14 @@ impl Rollout {
         self.noted().judge(&self.bounds)
     }
 
-    /// Whether a shadow could look at a batch now; if it is busy, the rows are counted.
-    pub fn is_free(&self, rows: usize) -> bool {
-        let Some(samples) = &self.samples else { return false };
-        if samples.is_full() {
-            self.noted().rows_skipped += rows as u64;
-        }
-        !samples.is_full()
-    }
-
-    /// Lets a shadow see a batch, unless it is busy.
-    pub fn show(&self, sample: Sample) {
+    /// Lets a shadow see a batch, unless it is busy: then the rows are counted, and no sample is made.
+    pub fn show(&self, calls: Vec<Call>, sample: impl FnOnce(Vec<Call>) -> Sample) {
         let Some(samples) = &self.samples else { return };
-        if let Err(refused) = samples.try_send(sample) {
-            self.noted().rows_skipped += rows(&refused.into_inner().calls, 0) as u64;
+        // Each transform has seen the same rows.
+        let of_first = calls.iter().filter(|call| call.transform == 0);
+        let rows: u64 = of_first.map(|call| call.batch.len() as u64).sum();
+        if samples.is_full() || samples.try_send(sample(calls)).is_err() {
+            self.noted().rows_skipped += rows;
         }
     }
 
@@ -112,11 +106,9 @@ impl Rollout {
 }
 
 fn note(side: &mut Side, version: &Version, rows: usize, called: &[Called], call_us: u64) {
-    side.rows += rows as u64;
-    side.dead += dead(called);
-    side.call_us += call_us;
     let memory = version.transforms.iter().map(|bound| bound.transform.memory_bytes_max()).max();
-    side.memory_bytes_max = side.memory_bytes_max.max(memory.unwrap_or(0));
+    let memory_bytes_max = memory.unwrap_or(0);
+    *side += Side { rows: rows as u64, dead: dead(called), traps: 0, call_us, memory_bytes_max };
 }
 
 fn dead(called: &[Called]) -> u64 {
@@ -181,8 +173,4 @@ fn look(version: &Version, sample: Sample, report: &mut TrialReport) -> Result<(
         }
     }
     Ok(())
-}
-
-fn rows(calls: &[Call], transform: usize) -> usize {
-    calls.iter().filter(|call| call.transform == transform).map(|call| call.batch.len()).sum()
 }

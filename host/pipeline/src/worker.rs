@@ -39,28 +39,36 @@ pub(crate) fn work(shop: &Workshop<'_>, jobs: &Receiver<Job>, emptied: &Sender<R
 
 /// A stop ends a search for guilty rows that takes long: the batch is read again.
 fn prepared(shop: &Workshop<'_>, job: &Job) -> Result<Prepared, PipelineError> {
-    let stopped_at = Cell::new(None);
-    prepare(shop, job, &|| {
-        if !shop.control.is_stopped() {
+    let farewell = Farewell::default();
+    prepare(shop, job, &|| farewell.is_over(shop.control.is_stopped()))
+}
+
+/// What is left of [`FAREWELL`].
+#[derive(Default)]
+struct Farewell(Cell<Option<Instant>>);
+
+impl Farewell {
+    /// Whether it is over; it begins when `is_ending` is true for the first time.
+    fn is_over(&self, is_ending: bool) -> bool {
+        if !is_ending {
             return false;
         }
-        let at = stopped_at.get().unwrap_or_else(Instant::now);
-        stopped_at.set(Some(at));
-        at.elapsed() > FAREWELL
-    })
+        let since = self.0.get().unwrap_or_else(Instant::now);
+        self.0.set(Some(since));
+        since.elapsed() > FAREWELL
+    }
 }
 
 /// Waits until the source says that the records are of the topics that they are taken for; while the run ends, not for long: what is
 /// not committed is read again.
 fn vouched(shop: &Workshop<'_>, vouch: Option<Box<dyn Vouch>>) -> Result<(), PipelineError> {
     let Some(mut vouch) = vouch else { return Ok(()) };
-    let (started, mut ending_since, mut is_told) = (Instant::now(), None, false);
+    let (started, farewell, mut is_told) = (Instant::now(), Farewell::default(), false);
     loop {
         if let Some(answer) = vouch.answer(TICK) {
             return Ok(answer?);
         }
-        let ending = shop.control.is_stopped() || shop.ended.load(Ordering::Relaxed);
-        if ending && ending_since.get_or_insert_with(Instant::now).elapsed() > FAREWELL {
+        if farewell.is_over(shop.control.is_stopped() || shop.ended.load(Ordering::Relaxed)) {
             return Err(vouch.unanswered().into());
         }
         if !is_told && started.elapsed() > SILENCE {

@@ -5,12 +5,6 @@ use std::path::PathBuf;
 
 use lakemill_model::Disposition;
 
-/// The version of the journal's records; a reader refuses a newer one.
-pub(crate) const FORMAT: u32 = 1;
-
-/// How many processes of one pipeline may run on one machine.
-pub(crate) const SLOTS_MAX: usize = 64;
-
 /// A file of the state folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -38,13 +32,15 @@ pub enum StateError {
     },
     /// A newer Lakemill wrote it.
     #[error(
-        "{path} has format {found}, this version reads up to {FORMAT}: run the newer lakemill, or set another state path"
+        "{path} has format {found}, this version reads up to {known}: run the newer lakemill, or set another state path"
     )]
     Newer {
         /// The file.
         path: PathBuf,
         /// Its format.
         found: u32,
+        /// The newest that is read.
+        known: u32,
     },
     /// It belongs to another pipeline.
     #[error("{path} belongs to pipeline `{found}`: give this pipeline a `state.path` of its own")]
@@ -63,10 +59,12 @@ pub enum StateError {
         reason: String,
     },
     /// All slots are taken.
-    #[error("{path} is in use by {SLOTS_MAX} processes: stop some, or set another `state.path`")]
+    #[error("{path} is in use by {processes} processes: stop some, or set another `state.path`")]
     Busy {
         /// The folder.
         path: PathBuf,
+        /// By how many: there are no more places.
+        processes: usize,
     },
 }
 

@@ -16,7 +16,7 @@ use lakemill_model::{CheckpointId, Epoch, NextOffset, Positions, TopicPartition}
 use serde::{Deserialize, Serialize};
 
 use crate::durable::{io_error, replace, sweep, try_lock};
-use crate::error::{FORMAT, SLOTS_MAX, StateError};
+use crate::error::StateError;
 use crate::plan::{Cut, Plan};
 use crate::record::{Line, frame, split_first};
 
@@ -27,6 +27,12 @@ const REMEDY: &str = "restore it; it can be deleted if every sink of the pipelin
 
 /// Records after which the file is written anew with what still matters.
 const COMPACT_EVERY: usize = 4096;
+
+/// The version of the journal's records; a reader refuses a newer one.
+const FORMAT: u32 = 1;
+
+/// How many processes of one pipeline may run on one machine.
+const SLOTS_MAX: usize = 64;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -347,7 +353,7 @@ fn free_slots(folder: &Path) -> Result<Vec<(usize, File)>, StateError> {
             free.push((slot, lock));
         }
     }
-    if free.is_empty() { Err(StateError::Busy { path: folder.into() }) } else { Ok(free) }
+    if free.is_empty() { Err(StateError::Busy { path: folder.into(), processes: SLOTS_MAX }) } else { Ok(free) }
 }
 
 fn read(path: &Path, pipeline: &str, bytes: &[u8]) -> Result<Remembered, StateError> {
@@ -365,12 +371,12 @@ fn read(path: &Path, pipeline: &str, bytes: &[u8]) -> Result<Remembered, StateEr
             Line::Corrupt => return Err(corrupt(at, "the checksum does not match")),
         };
         let record: Record = serde_json::from_str(json).map_err(|error| match newer(json) {
-            Some(found) => StateError::Newer { path: path.into(), found },
+            Some(found) => StateError::Newer { path: path.into(), found, known: FORMAT },
             None => corrupt(at, &error.to_string()),
         })?;
         match record {
             Record::Format { version, .. } if version > FORMAT => {
-                return Err(StateError::Newer { path: path.into(), found: version });
+                return Err(StateError::Newer { path: path.into(), found: version, known: FORMAT });
             }
             Record::Format { pipeline: found, .. } if found != pipeline => {
                 return Err(StateError::OtherPipeline { path: path.into(), found });
