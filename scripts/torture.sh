@@ -9,7 +9,7 @@ usage: scripts/torture.sh [--seed N] [SCENARIO COUNT]...
 
 Kills `lakemill` under live load from a real broker, and lets an oracle look at every row (tests/torture). Without
 arguments it runs what docs/reliability.md reports: `kills 500 failpoints 20 replies 200 zombies 100 rebalances 100
-restarts 50 faults 500 topics 20 swaps 1000 torn 1`. Prints a JSON line per scenario; fails at the
+restarts 50 faults 500 topics 20 swaps 1000 trials 200 torn 1`. Prints a JSON line per scenario; fails at the
 first row that is lost, doubled or out of order, with the seed to see it again.
 USAGE
 }
@@ -17,7 +17,7 @@ USAGE
 case "${1:-}" in
   -h | --help) usage; exit 0 ;;
 esac
-[ $# -gt 0 ] || set -- kills 500 failpoints 20 replies 200 zombies 100 rebalances 100 restarts 50 faults 500 topics 20 swaps 1000 torn 1
+[ $# -gt 0 ] || set -- kills 500 failpoints 20 replies 200 zombies 100 rebalances 100 restarts 50 faults 500 topics 20 swaps 1000 trials 200 torn 1
 
 read -ra cargo <<<"${CARGO:-cargo}"
 here=$PWD/target/lanes/torture

@@ -6,14 +6,15 @@ EXPECTED is a CSV file `partition,offset,fate,op,id,total` with a line for each 
 dead (cannot be decoded), or poison (a transform fails on it). GONE is a CSV file `table,partition,from,to`: records that the table cannot have, and must not. OPS are the ops of the changes that the table has to hold once each, such as `cru`, with a `*`
 those of poison as well (another transform fails on it), or `dead` for dead letters: one of each, from the stage where it died. Prints one JSON object by table: `rows`, `missing`, `surplus` (doubled, or never sent), `disordered` (a row of a key that comes after a later one),
 `beyond` (rows of a commit that are not in the ranges it names), `positions` (partition -> the last one that it says it holds), and
-`commits`. All tables together: `mixed`, how many commits have rows that another code made than the one that they name, as the rows
-themselves say (column `variant`), or than the same batch has in another table.
+`commits`. All tables together: `mixed`, how many files have rows that another code made than the one that they name, as the rows
+themselves say (column `variant`), or than the same batch has in another table, with the keys that are on both sides of a canary.
 """
 
 import json
 import pathlib
 import sys
 import urllib.parse
+import zlib
 
 import polars as pl
 
@@ -41,8 +42,11 @@ def read(table, columns):
                 path = table / urllib.parse.unquote(action["add"]["path"])
                 rows = pl.read_parquet(path, columns=None)
                 if "variant" in rows.columns:
-                    variants = rows["variant"].unique().to_list()
-                    made.append((info.get("lakemill.checkpoint"), tuple(info.get("lakemill.digests", [])), tuple(variants)))
+                    # Of a canary and the code beside it, each file names its own.
+                    own = (action["add"].get("tags") or {}).get("lakemill.digests")
+                    digests = own.split(",") if own else info.get("lakemill.digests", [])
+                    variants = tuple(rows["variant"].unique().to_list())
+                    made.append((info.get("lakemill.checkpoint"), tuple(digests), variants, hashes(rows) if own else None))
                 rows = columns(rows).with_columns(commit=pl.lit(number))
                 for partition, (start, end) in ranges.items():
                     of = rows.filter(pl.col("partition") == partition)
@@ -77,6 +81,11 @@ def of_letters(rows):
         id=pl.lit(0).cast(pl.Int64),
         total=pl.lit(0.0),
     )
+
+
+def hashes(rows):
+    """What says on which side of a canary a key is."""
+    return {zlib.crc32(b'{"id":%d}' % key) % 100 for key in of_changes(rows)["id"].unique().to_list()}
 
 
 def left(expected, gone, table):
@@ -120,11 +129,20 @@ def judge(expected, table, ops, codes):
 
 
 def mixed(codes):
-    """Commits whose rows say that another code made them; codes are (batch, digests, variants)."""
-    of_digests, of_batch, wrong = {}, {}, 0
-    for batch, digests, variants in codes:
-        one = len(variants) == 1
-        wrong += not (one and of_digests.setdefault(digests, variants) == variants and of_batch.setdefault(batch, variants) == variants)
+    """Files whose rows say that another code made them, and keys on both sides; codes are (batch, digests, variants, and beside a canary
+    the hashes of its keys)."""
+    of_digests, of_batch, sides, wrong = {}, {}, {}, 0
+    for batch, digests, variants, keys in codes:
+        wrong += len(variants) != 1 or of_digests.setdefault(digests, variants) != variants
+        if keys is None:
+            wrong += of_batch.setdefault(batch, variants) != variants
+        else:
+            sides.setdefault(batch, {}).setdefault(digests, set()).update(keys)
+    # The hashes below a percentage are a canary's: so the one side's are all below the other's.
+    for batch, both in sides.items():
+        ends = sorted((min(keys), max(keys)) for keys in both.values())
+        wrong += len(ends) > 2 or any(low[1] >= high[0] for low, high in zip(ends, ends[1:]))
+        wrong += batch in of_batch
     return wrong
 
 

@@ -6,6 +6,7 @@ mod restarts;
 mod swaps;
 mod topics;
 mod torn;
+mod trials;
 mod zombies;
 
 use std::time::{Duration, Instant};
@@ -45,6 +46,7 @@ fn main() -> Result<()> {
             "restarts" => restarts::run(&broker, seed, count, RATE / 4)?,
             "swaps" => swaps::run(&broker, seed, count, RATE / 2)?,
             "replies" => replies::run(&broker, seed, count, RATE)?,
+            "trials" => trials::run(&broker, seed, count, RATE)?,
             "topics" => topics::run(&broker, seed, count, RATE / 4)?,
             "faults" => faults::run(seed, count)?,
             "torn" => torn::run(seed, count)?,
@@ -53,7 +55,7 @@ fn main() -> Result<()> {
             }
             other => bail!(
                 "no scenario {other}: there are kills, failpoints (or the name of one), replies, zombies, rebalances, \
-                 restarts, faults, topics, swaps and torn"
+                 restarts, faults, topics, swaps, trials and torn"
             ),
         };
         report(name, seed, &outcome, started.elapsed());
@@ -108,7 +110,7 @@ fn at_failpoint(broker: &Broker, seed: u64, point: &str, count: u32) -> Result<O
             break;
         }
         // Some are reached once or twice in the life of a process.
-        let rare = ["start", "schemas", "component", "sink-claimed", "claim-noted", "plan-voided"];
+        let rare = ["start", "schemas", "component", "sink-claimed", "claim-noted", "plan-voided", "refusal"];
         let often = !rare.iter().any(|rare| point.starts_with(rare));
         let times = if often && ring.outcome().missed == missed { ring.random().u32(1..8) } else { 1 };
         missed = ring.outcome().missed;
@@ -127,6 +129,8 @@ fn add(all: &mut Outcome, more: Outcome) {
     all.sums.doubled += more.sums.doubled;
     all.sums.out_of_order += more.sums.out_of_order;
     all.recoveries.extend(more.recoveries);
+    all.promoted += more.promoted;
+    all.rolled_back += more.rolled_back;
 }
 
 /// What the times of a scenario are.
@@ -145,6 +149,8 @@ fn report(scenario: &str, seed: u64, outcome: &Outcome, took: Duration) {
             "errors": outcome.errors,
             "records": outcome.records,
             "sums": outcome.sums,
+            "promoted": outcome.promoted,
+            "rolled_back": outcome.rolled_back,
             (recovery(scenario)): quantiles(&outcome.recoveries),
             "seconds": took.as_secs(),
         })

@@ -88,12 +88,25 @@ mod tests {
         assert!(name(&"\0".repeat(1 << 20)).len() <= NAME_BYTES_MAX);
     }
 
-    /// From rustc-demangle's own tests: names that come to a megabyte and more.
+    /// `a::f::<((), ()), …>`, where each type is a pair of the one before it: a few hundred bytes that stand for gigabytes. RFC 2603,
+    /// "Symbol name mangling v2": `T…E` is a tuple, `u` is `()`, `B…_` is what stands at that byte after `_R`, in base 62.
     #[test]
     fn a_rust_name_that_grows_is_cut() {
-        for mangled in ["_RYFG_FGyyEvRYFF_EvRYFFEvERLB_B_B_ERLRjB_B_B_", "_RMC0FGZZZ_Eu"] {
-            assert_eq!(name(mangled).len(), NAME_BYTES_MAX, "{mangled}");
+        const DIGITS: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        let digit = |n: usize| char::from(DIGITS[n % 62]);
+        // It counts from 1, and has two digits here.
+        let back = |at: usize| format!("B{}{}_", digit((at - 1) / 62), digit((at - 1) % 62));
+        let mut mangled = "_RINvC1a1fTuuE".to_owned();
+        let mut last = mangled.len() - "TuuE".len() - "_R".len();
+        for _ in 0..30 {
+            let pair = format!("T{0}{0}E", back(last));
+            last = mangled.len() - "_R".len();
+            mangled.push_str(&pair);
         }
+        mangled.push('E');
+        let name = name(&mangled);
+        assert!(name.starts_with("a::f::<((), ()), (((), ()), ((), ())), ((((), "), "{name}");
+        assert_eq!(name.len(), NAME_BYTES_MAX);
     }
 
     #[test]
