@@ -48,7 +48,7 @@ pub struct Load {
 }
 
 /// Between two handfuls of events.
-const STEP: Duration = Duration::from_millis(20);
+const STEP: Duration = Duration::from_millis(5);
 
 impl Live {
     /// Starts to send; what is sent is written down in `folder`.

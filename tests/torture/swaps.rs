@@ -17,6 +17,8 @@ const VERSIONS: u32 = 8;
 /// Swaps; the pauses are in the outcome's `recoveries`.
 pub fn run(broker: &Broker, seed: u64, count: u32, rate: u64) -> Result<Outcome> {
     let mut ring = Ring::new(broker, seed, rate)?;
+    // Batches in quick succession, so that a short pause shows.
+    ring.spec()["batch"]["latency_ms_max"] = json!(5);
     let mut lakemill = ring.begin()?;
     let table = ring.table();
     for number in 0..count + VERSIONS {

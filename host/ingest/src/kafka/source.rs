@@ -47,8 +47,8 @@ pub struct KafkaSource {
     pub(super) trouble: Option<Trouble>,
     /// The topics as they were when they were first asked about.
     pub(super) ids: TopicIds,
-    /// Whom to ask about them, from then on.
-    pub(super) informants: Option<Asked>,
+    /// Whom to ask about them.
+    pub(super) informants: Asked,
     /// Offsets that were gone, and were not told yet.
     pub(super) lost: u64,
     /// Without a group: partitions that are known, and those of them that were not said yet.
@@ -76,7 +76,8 @@ impl KafkaSource {
     /// [`SourceError::Config`] for options that can't be and credentials that are refused,
     /// [`SourceError::Unreachable`] if nobody answers in time, [`SourceError::NoSuchTopic`].
     pub fn open(options: KafkaOptions) -> Result<Self, SourceError> {
-        let consumer = Connection::open(&options)?;
+        // A client that is asked before its threads run loses time.
+        let (consumer, witness) = (Connection::open(&options)?, Witness::open(&options)?);
         let known = Inquiry { consumer: &consumer, options: &options }.partitions()?;
         let unsaid = if options.group.is_none() { known.clone() } else { Vec::new() };
         let source = Self {
@@ -87,7 +88,7 @@ impl KafkaSource {
             carry: None,
             trouble: None,
             ids: TopicIds::new(),
-            informants: None,
+            informants: Asked { witness, broker: Arc::default() },
             lost: 0,
             known: known.into_iter().collect(),
             unsaid,
@@ -215,25 +216,23 @@ impl Source for KafkaSource {
     }
 
     fn identify(&mut self, topics: &[Arc<str>]) -> Result<TopicIds, SourceError> {
-        let Asked { witness, broker } = match self.informants.take() {
-            Some(asked) => asked,
-            None => Asked { witness: Witness::open(&self.options)?, broker: Arc::default() },
-        };
-        let found = self.ask().ids(&witness, topics.iter())?;
+        let Asked { witness, broker } = &self.informants;
+        let found = self.ask().ids(witness, topics.iter())?;
         compare(&self.ids, &found)?;
         self.ids.extend(found.clone());
-        if let Some(Ok(leader)) = found.keys().next().map(|topic| leader(&witness, topic, TRY)) {
+        if let Some(Ok(leader)) = found.keys().next().map(|topic| leader(witness, topic, TRY)) {
             broker.store(leader, Ordering::Relaxed);
         }
-        self.informants = Some(Asked { witness, broker });
         Ok(found)
     }
 
     fn vouch(&mut self, step: &PositionDelta) -> Option<Box<dyn Vouch>> {
         let id = |(tp, _): (&TopicPartition, _)| Some((tp.topic.clone(), self.ids.get(&tp.topic)?.clone()));
         let known: TopicIds = step.iter().filter_map(id).collect();
-        let asked = self.informants.as_ref().filter(|_| !known.is_empty())?;
-        Some(Box::new(Voucher::new(&self.consumer, &self.options, known, asked)))
+        if known.is_empty() {
+            return None;
+        }
+        Some(Box::new(Voucher::new(&self.consumer, &self.options, known, &self.informants)))
     }
 
     fn start(&mut self, positions: &Positions) -> Result<(), SourceError> {
