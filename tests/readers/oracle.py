@@ -115,16 +115,18 @@ def judge(expected, table, ops, codes):
     missing = both.filter(pl.col("found").is_null()).height
     surplus = both.select((pl.col("found").fill_null(0) - pl.col("sent").fill_null(0)).clip(0).sum()).item()
     # The rows of each key come in the order of its offsets, the letters of each stage in that of the partition's.
-    disordered = rows.select((pl.col("offset").diff().over("partition", *order) <= 0).fill_null(False).sum()).item()
+    before = [pl.col(name).shift().over("partition", *order).alias(f"{name}_before") for name in ["offset", "commit"]]
+    disordered = rows.with_columns(before).filter(pl.col("offset") <= pl.col("offset_before"))
     return {
         "rows": rows.height,
         "missing": missing,
         "surplus": int(surplus or 0),
-        "disordered": int(disordered or 0),
+        "disordered": disordered.height,
         "beyond": beyond,
         "positions": positions,
         "commits": count,
-        "example": both.filter(pl.col("found").fill_null(0) != pl.col("sent").fill_null(0)).head(3).to_dicts(),
+        "example": both.filter(pl.col("found").fill_null(0) != pl.col("sent").fill_null(0)).head(3).to_dicts()
+        + disordered.head(3).to_dicts(),
     }
 
 

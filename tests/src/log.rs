@@ -36,6 +36,16 @@ pub fn files(table: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The newest version that has a commit, looking on from one that has: a look at the whole of a long log takes longer than a commit.
+pub fn newest(table: &Path, from: u64) -> u64 {
+    (from..).take_while(|version| path(table, *version).exists()).last().unwrap_or(from)
+}
+
+/// The file that holds the commit of a version.
+pub fn path(table: &Path, version: u64) -> PathBuf {
+    table.join("_delta_log").join(format!("{version:020}.json"))
+}
+
 /// The version whose commit a file of the log holds, if it holds one.
 fn version(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_suffix(".json")?.parse().ok()

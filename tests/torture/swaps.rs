@@ -1,6 +1,7 @@
 //! A new version again and again under load: none costs a row, and the pause of each is the time between the last commit of the old
 //! code and the first one of the new, beyond the usual time between two commits.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -21,10 +22,15 @@ pub fn run(broker: &Broker, seed: u64, count: u32, rate: u64) -> Result<Outcome>
     ring.spec()["batch"]["latency_ms_max"] = json!(5);
     let mut lakemill = ring.begin()?;
     let table = ring.table();
+    let mut newest = 0;
+    let mut code = || -> Result<Value> {
+        newest = log::newest(&table, newest);
+        digests(&table, newest)
+    };
     for number in 0..count + VERSIONS {
-        let before = newest_code(&table)?;
+        let before = code()?;
         ring.install(1 + number % VERSIONS)?;
-        lakemill.until("the next version", || Ok((newest_code(&table)? != before).then_some(())))?;
+        lakemill.until("the next version", || Ok((code()? != before).then_some(())))?;
         ring.pause(40_000);
         ring.count();
     }
@@ -37,14 +43,14 @@ pub fn run(broker: &Broker, seed: u64, count: u32, rate: u64) -> Result<Outcome>
     Ok(outcome)
 }
 
-/// The digests of the newest commit.
-fn newest_code(table: &std::path::Path) -> Result<Value> {
-    let newest = log::commit(log::files(table)?.last().context("a commit")?)?;
-    Ok(newest.info().context("a commit without commitInfo")?["lakemill.digests"].clone())
+/// The digests that a commit names.
+fn digests(table: &Path, version: u64) -> Result<Value> {
+    let commit = log::commit(&log::path(table, version))?;
+    Ok(commit.info().context("a commit without commitInfo")?["lakemill.digests"].clone())
 }
 
 /// What two commits are apart beyond the median: where the code changed between them, and where it did not.
-fn pauses(table: &std::path::Path) -> Result<(Vec<Duration>, Vec<Duration>)> {
+fn pauses(table: &Path) -> Result<(Vec<Duration>, Vec<Duration>)> {
     let commits = log::commits(table)?;
     let seen: Vec<(u64, Value)> = commits
         .iter()

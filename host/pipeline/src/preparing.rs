@@ -471,8 +471,10 @@ impl Bench<'_> {
     }
 
     fn stage_letters(&mut self) {
-        let (late, dead): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.letters).into_iter().partition(|letter| letter.stage == LetterStage::Late);
+        let mut letters = std::mem::take(&mut self.letters);
+        // In the order of the records: a canary's came after the others.
+        letters.sort_by_key(|letter| letter.record);
+        let (late, dead): (Vec<_>, Vec<_>) = letters.into_iter().partition(|letter| letter.stage == LetterStage::Late);
         let sinks = [(Some(self.shop.dead_letters), dead), (self.shop.late, late)];
         for (sink, letters) in sinks {
             let Some(sink) = sink else { continue };
