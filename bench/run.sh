@@ -25,6 +25,8 @@ echo "== 10M events: memory must stay flat"
 "${bench[@]}" throughput --events 10000000 --rounds 1 --no-native
 echo "== 5,000 events/s for a minute: Kafka timestamp to commit"
 "${bench[@]}" latency --rate 5000 --seconds 60
+echo "== new code under 2,000 events/s: what two commits are apart where it takes over"
+"${bench[@]}" swap
 echo "== the call alone"
 target/release/examples/call_cost
 echo "== decoding alone"

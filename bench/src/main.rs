@@ -6,6 +6,7 @@ mod native;
 mod pipeline;
 mod produce;
 mod save;
+mod swap;
 mod throughput;
 
 use clap::{Parser, Subcommand};
@@ -29,6 +30,8 @@ enum Verb {
     Latency(latency::Args),
     /// Saves a transform's Rust file again and again: from the save to the first commit by the new code.
     Save(save::Args),
+    /// Replaces the component of a running pipeline again and again: what commits are apart where the code changes.
+    Swap(swap::Args),
     /// Writes a steady load into a topic that is there.
     Load(latency::LoadArgs),
     /// The native twin itself: `clean` compiled into this process in place of its component.
@@ -46,6 +49,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Throughput(args) => throughput::run(&cli.brokers, &args),
         Verb::Latency(args) => latency::run(&cli.brokers, &args),
         Verb::Save(args) => save::run(&cli.brokers, &args),
+        Verb::Swap(args) => swap::run(&cli.brokers, &args),
         Verb::Load(args) => latency::run_load(&cli.brokers, &args),
         Verb::Native(args) => native::run(&args),
     }

@@ -90,13 +90,15 @@ fn lakemill(folder: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start(file: &Path) -> anyhow::Result<Child> {
+/// A pipeline that looks out for new code.
+pub fn start(file: &Path) -> anyhow::Result<Child> {
     let mut command = Command::new(pipeline::lakemill()?);
     command.arg("run").arg(file).arg("--watch").env("LAKEMILL_LOG", "warn");
     Ok(command.stdout(Stdio::null()).spawn()?)
 }
 
-fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
+/// Asks again and again.
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
         if let Some(answer) = ask() {

@@ -87,23 +87,28 @@ fn sockets(folder: &Path) -> std::io::Result<Vec<(u32, PathBuf)>> {
     Ok(sockets)
 }
 
-/// Sends a request; `None` if nobody is there: the process has ended, or was killed and left its socket.
+/// Connects; `None` if nobody is there: the process has ended, or was killed and left its socket, which is removed.
+pub(crate) fn connect(socket: &Path) -> std::io::Result<Option<UnixStream>> {
+    match UnixStream::connect(socket) {
+        Ok(stream) => Ok(Some(stream)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(socket).ok();
+            Ok(None)
+        }
+        // It may be somebody else's, and alive.
+        Err(error) => Err(error),
+    }
+}
+
+/// Sends a request; `None` if nobody is there.
 fn open(
     socket: &Path,
     method: &str,
     path: &str,
     body: Option<&Value>,
 ) -> std::io::Result<Option<BufReader<UnixStream>>> {
-    let mut stream = match UnixStream::connect(socket) {
-        Ok(stream) => stream,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            std::fs::remove_file(socket).ok();
-            return Ok(None);
-        }
-        // It may be somebody else's, and alive.
-        Err(error) => return Err(error),
-    };
+    let Some(mut stream) = connect(socket)? else { return Ok(None) };
     stream.set_read_timeout(Some(TIMEOUT))?;
     let body = body.map(Value::to_string).unwrap_or_default();
     // HTTP/1.0 (RFC 1945): the answer ends with the connection.

@@ -1,6 +1,7 @@
 //! The server: a thread of its own with a small runtime, so that it answers while the pipeline is busy or stuck.
 
 use std::convert::identity;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -123,8 +124,13 @@ fn bind(socket: &Path) -> std::io::Result<UnixListener> {
     if let Some(folder) = socket.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    // Of a process that had our number before.
-    std::fs::remove_file(socket).ok();
+    // A process may have our number: one that is gone, or one in another container that shares the state folder.
+    if crate::client::connect(socket)?.is_some() {
+        return Err(std::io::Error::new(
+            ErrorKind::AddrInUse,
+            "a process of the same number, in another container, listens there",
+        ));
+    }
     let listener = std::os::unix::net::UnixListener::bind(socket)?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
     listener.set_nonblocking(true)?;
@@ -226,4 +232,22 @@ async fn changed(target: Target, change: fn(&Target) -> Option<Vec<String>>, non
 
 fn refused(why: String) -> Response {
     (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "error": why }))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_somebody_listens_at_is_theirs() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+        let _inside = runtime.enter();
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = folder.path().join("control.1.sock");
+        let theirs = std::os::unix::net::UnixListener::bind(&socket).expect("binds");
+        assert_eq!(bind(&socket).expect_err("theirs").kind(), ErrorKind::AddrInUse);
+        assert!(socket.exists());
+        drop(theirs);
+        bind(&socket).expect("nobody is there any more");
+    }
 }

@@ -39,7 +39,7 @@ impl Allowance<'_> {
             return None;
         }
         let mut spent = self.spending.lock().unwrap_or_else(PoisonError::into_inner);
-        self.budget.spend(&mut spent, rows, dead, now_us)
+        self.budget.spend(&mut spent, checkpoint, rows, dead, now_us)
     }
 
     pub fn forgives(&self, checkpoint: CheckpointId) -> bool {
@@ -59,11 +59,11 @@ impl Allowance<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct Spending {
     /// Rows and dead rows of the last batches.
-    batches: VecDeque<(u64, u64)>,
+    batches: VecDeque<(CheckpointId, u64, u64)>,
     rows: u64,
     dead: u64,
     /// When, in microseconds since 1970, and how many, of the last minute.
-    minute: VecDeque<(i64, u64)>,
+    minute: VecDeque<(CheckpointId, i64, u64)>,
     minute_dead: u64,
 }
 
@@ -103,6 +103,19 @@ impl fmt::Display for Over {
     }
 }
 
+impl Spending {
+    /// Forgets the last batch, if it is this one.
+    fn take_out(&mut self, checkpoint: CheckpointId) {
+        if let Some((_, rows, dead)) = self.batches.pop_back_if(|batch| batch.0 == checkpoint) {
+            self.rows -= rows;
+            self.dead -= dead;
+        }
+        if let Some((_, _, dead)) = self.minute.pop_back_if(|batch| batch.0 == checkpoint) {
+            self.minute_dead -= dead;
+        }
+    }
+}
+
 impl Budget {
     /// Dead rows in a batch of `rows` that are too many whatever came before.
     pub fn of_batch(&self, rows: u64) -> u64 {
@@ -110,27 +123,29 @@ impl Budget {
         share.min(self.per_minute_max)
     }
 
-    /// Notes a batch before it is committed, at `now_us` in microseconds since 1970. If it is too much, tells so, and does not
-    /// count it.
-    pub fn spend(&self, spent: &mut Spending, rows: u64, dead: u64, now_us: i64) -> Option<Over> {
-        let over = self.add(spent, rows, dead, now_us);
+    /// Notes a batch before it is committed, at `now_us` in microseconds since 1970; once, however often its commit is tried. If it is
+    /// too much, tells so, and does not count it.
+    pub fn spend(
+        &self,
+        spent: &mut Spending,
+        checkpoint: CheckpointId,
+        rows: u64,
+        dead: u64,
+        now_us: i64,
+    ) -> Option<Over> {
+        spent.take_out(checkpoint);
+        let over = self.add(spent, checkpoint, rows, dead, now_us);
         if over.is_some() {
-            spent.batches.pop_back();
-            spent.rows -= rows;
-            spent.dead -= dead;
-            if dead > 0 {
-                spent.minute.pop_back();
-                spent.minute_dead -= dead;
-            }
+            spent.take_out(checkpoint);
         }
         over
     }
 
-    fn add(&self, spent: &mut Spending, rows: u64, dead: u64, now_us: i64) -> Option<Over> {
-        spent.batches.push_back((rows, dead));
+    fn add(&self, spent: &mut Spending, checkpoint: CheckpointId, rows: u64, dead: u64, now_us: i64) -> Option<Over> {
+        spent.batches.push_back((checkpoint, rows, dead));
         spent.rows += rows;
         spent.dead += dead;
-        while let Some(&(oldest, oldest_dead)) = spent.batches.front()
+        while let Some(&(_, oldest, oldest_dead)) = spent.batches.front()
             && spent.rows - oldest >= WINDOW_ROWS
         {
             spent.batches.pop_front();
@@ -138,10 +153,10 @@ impl Budget {
             spent.dead -= oldest_dead;
         }
         if dead > 0 {
-            spent.minute.push_back((now_us, dead));
+            spent.minute.push_back((checkpoint, now_us, dead));
             spent.minute_dead += dead;
         }
-        while let Some(&(at_us, dead)) = spent.minute.front()
+        while let Some(&(_, at_us, dead)) = spent.minute.front()
             && (now_us - at_us >= MINUTE_US || at_us > now_us)
         {
             spent.minute.pop_front();
@@ -168,33 +183,53 @@ mod tests {
     #[test]
     fn the_share_is_that_of_the_last_rows() {
         let mut spent = Spending::default();
-        assert_eq!(BUDGET.spend(&mut spent, 10, 10, 0), None, "few rows are no share");
-        assert_eq!(BUDGET.spend(&mut spent, 300, 90, 1), None);
-        let over = BUDGET.spend(&mut spent, 1, 1, 2).expect("101 of what counts as 1,000");
+        assert_eq!(BUDGET.spend(&mut spent, CheckpointId(1), 10, 10, 0), None, "few rows are no share");
+        assert_eq!(BUDGET.spend(&mut spent, CheckpointId(2), 300, 90, 1), None);
+        let over = BUDGET.spend(&mut spent, CheckpointId(3), 1, 1, 2).expect("101 of what counts as 1,000");
         assert_eq!(over, Over::Share { dead: 101, rows: 311, share_max: 0.1 });
         assert_eq!((spent.rows, spent.dead), (310, 100), "what is refused is not counted");
         let words = "101 of the last 311 rows are dead, and `error_budget.share_max` allows 10%";
         assert_eq!(over.to_string(), words);
         let mut spent = Spending::default();
-        assert_eq!(BUDGET.spend(&mut spent, 100_000, 4_999, 0), None, "one batch may be more than the window");
+        assert_eq!(
+            BUDGET.spend(&mut spent, CheckpointId(4), 100_000, 4_999, 0),
+            None,
+            "one batch may be more than the window"
+        );
         for at in 1..20 {
-            assert_eq!(BUDGET.spend(&mut spent, 1_000, 0, at), None);
+            assert_eq!(BUDGET.spend(&mut spent, CheckpointId(100 + at as u64), 1_000, 0, at), None);
         }
         assert_eq!((spent.rows, spent.dead), (10_000, 0), "what is old is forgotten");
         let mut spent = Spending::default();
-        assert_eq!(BUDGET.spend(&mut spent, 9_000, 0, 0), None);
-        assert_eq!(BUDGET.spend(&mut spent, 1_000, 900, 1), None);
-        assert_eq!(BUDGET.spend(&mut spent, 5_000, 0, 2), None, "a batch without a dead row is none too many");
+        assert_eq!(BUDGET.spend(&mut spent, CheckpointId(6), 9_000, 0, 0), None);
+        assert_eq!(BUDGET.spend(&mut spent, CheckpointId(7), 1_000, 900, 1), None);
+        assert_eq!(
+            BUDGET.spend(&mut spent, CheckpointId(8), 5_000, 0, 2),
+            None,
+            "a batch without a dead row is none too many"
+        );
     }
 
     #[test]
     fn the_rate_is_that_of_the_last_minute() {
         let mut spent = Spending::default();
-        assert_eq!(BUDGET.spend(&mut spent, 1_000_000, 3_000, 0), None);
-        assert_eq!(BUDGET.spend(&mut spent, 1_000_000, 2_000, MINUTE_US - 1), None);
+        assert_eq!(BUDGET.spend(&mut spent, CheckpointId(9), 1_000_000, 3_000, 0), None);
+        assert_eq!(BUDGET.spend(&mut spent, CheckpointId(10), 1_000_000, 2_000, MINUTE_US - 1), None);
         let over = Over::Rate { dead: 5_001, per_minute_max: 5_000 };
-        assert_eq!(BUDGET.spend(&mut spent, 1_000_000, 1, MINUTE_US - 1), Some(over));
-        assert_eq!(BUDGET.spend(&mut spent, 1_000_000, 0, MINUTE_US), None);
+        assert_eq!(BUDGET.spend(&mut spent, CheckpointId(11), 1_000_000, 1, MINUTE_US - 1), Some(over));
+        assert_eq!(BUDGET.spend(&mut spent, CheckpointId(12), 1_000_000, 0, MINUTE_US), None);
+    }
+
+    #[test]
+    fn a_batch_counts_once_however_often_its_commit_is_tried() {
+        let mut spent = Spending::default();
+        assert_eq!(BUDGET.spend(&mut spent, CheckpointId(1), 100, 10, 0), None);
+        for at in 1..50 {
+            assert_eq!(BUDGET.spend(&mut spent, CheckpointId(2), 100, 60, at), None, "try {at}");
+        }
+        assert_eq!((spent.rows, spent.dead, spent.minute_dead), (200, 70, 70));
+        assert_eq!(BUDGET.spend(&mut spent, CheckpointId(2), 100, 60, 2 * MINUTE_US), None, "the minute is over");
+        assert_eq!((spent.dead, spent.minute_dead), (70, 60));
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub(crate) struct Deployer {
     lineup: Mutex<Arc<Lineup>>,
     /// Held by whoever changes the code: one at a time, from the look at what runs to the last word about it.
     changes: Mutex<()>,
+    /// Held by whoever looks at the pipeline file's paths: what was loaded first takes over first.
+    reloads: Mutex<()>,
     /// What ran before the last change.
     previous: Mutex<Option<Probation>>,
     /// The last trial that has ended.
@@ -90,6 +92,7 @@ impl Deployer {
             folder,
             lineup: Mutex::new(lineup),
             changes: Mutex::default(),
+            reloads: Mutex::default(),
             previous: Mutex::default(),
             last_trial: Mutex::default(),
             stages: Mutex::default(),
@@ -143,6 +146,7 @@ impl Deployer {
     /// Why the new code is not used.
     pub fn reload(&self, progress: &Progress, control: &Control) -> Result<Reloaded, PipelineError> {
         let started = Instant::now();
+        let _reload = lock(&self.reloads);
         let version = self.loader.named()?;
         // Loading takes long, and changes nothing.
         let _change = lock(&self.changes);
@@ -205,8 +209,8 @@ impl Deployer {
         {
             return self.drop_trial(why, progress).is_some();
         }
-        // Other code runs by now.
-        if !failed.contains(&current.main.code) {
+        // Other code runs by now, or a canary that may be the guilty one is gone already.
+        if failed.iter().any(|code| *code != current.main.code) {
             return true;
         }
         let is_new = lock(&self.previous).as_ref().is_some_and(|probation| probation.batches_left > 0);

@@ -23,6 +23,7 @@ mod breaker;
 mod budget;
 mod clock;
 mod committer;
+mod copies;
 mod counts;
 mod deployer;
 mod diff;

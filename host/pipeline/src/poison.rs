@@ -25,7 +25,7 @@ pub(crate) fn whole(
     batch: &Arc<ChangeBatch>,
     clock: BatchClock,
 ) -> Result<Vec<Called>, TransformError> {
-    let answer = bound.transform.transform(batch, clock)?;
+    let answer = bound.call(batch, clock)?;
     Ok(vec![Called { batch: batch.clone(), outcome: Ok(answer) }])
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn isolate(
             return Err(Unsolved::TooLong(patience));
         }
         let part = part(batch, rows);
-        Ok(bound.transform.transform(&part, clock).map(|answer| (part, answer)))
+        Ok(bound.call(&part, clock).map(|answer| (part, answer)))
     };
     let found = bisect(batch.len() as u32, error, dead_max, call).map_err(|given_up| match given_up {
         GivenUp::TooMany { error, .. } => Unsolved::TooMany(error),
@@ -123,7 +123,7 @@ pub(crate) fn again<'a>(
         let part = part(batch, from as u32..end as u32);
         let outcome = match dead {
             Some(death) => Err(death.clone()),
-            None => Ok(bound.transform.transform(&part, clock)?),
+            None => Ok(bound.call(&part, clock)?),
         };
         called.push(Called { batch: part, outcome });
         from = end;

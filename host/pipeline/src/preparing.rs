@@ -21,6 +21,7 @@ use crate::letters::{self, Letter, LetterStage};
 use crate::lineup::Lineup;
 use crate::poison::{self, Called, Failure, Unsolved};
 use crate::project::project;
+use crate::recover;
 use crate::rollout::{Call, Sample};
 use crate::tap::{self, Point as TapPoint};
 use crate::trial::{self, Mode};
@@ -368,7 +369,8 @@ impl Bench<'_> {
             }
         };
         let (checkpoint, ranges) = (self.job.plan.checkpoint, self.job.plan.delta.to_string());
-        let code = self.job.plan.codes().cloned().collect();
+        // A canary is not searched: it is taken back.
+        let code = vec![self.job.plan.code.clone()];
         PipelineError::OverBudget(Box::new(OverBudget { checkpoint, ranges, code, over, example }))
     }
 
@@ -458,16 +460,15 @@ impl Bench<'_> {
                 held.get(&tp).map_or(0, |NextOffset(next)| next)
             })
         };
-        let wanted = |row: &u32| envelope.offsets[*row as usize] >= from(envelope.partitions[*row as usize]);
-        let mut wanted = wanted;
+        let mut wanted = |row: &u32| envelope.offsets[*row as usize] >= from(envelope.partitions[*row as usize]);
         Some((0..rows.len() as u32).filter(|&n| wanted(&rows[n as usize])).collect())
     }
 
     /// What a sink holds, if it holds part of this batch.
     fn ahead(&self, sink: usize) -> Option<&Positions> {
         let held = &self.job.held[sink];
-        let ahead = self.job.plan.delta.iter().any(|(tp, range)| held.get(tp).is_some_and(|next| next > range.start));
-        ahead.then_some(held)
+        let has_some = !recover::overtaken(&self.job.plan.delta, std::slice::from_ref(held)).is_empty();
+        has_some.then_some(held)
     }
 
     fn stage_letters(&mut self) {
@@ -584,8 +585,11 @@ fn joined(parts: Vec<OutputRows>) -> Vec<OutputRows> {
             out.append(&mut run);
             continue;
         }
-        let batch = concat_batches(&run[0].batch.schema(), run.iter().map(|rows| &rows.batch))
-            .expect("the parts have one schema");
+        let Ok(batch) = concat_batches(&run[0].batch.schema(), run.iter().map(|rows| &rows.batch)) else {
+            // A column of all of them would be more than 2 GiB.
+            out.append(&mut run);
+            continue;
+        };
         let schema = run[0].schema.clone();
         out.push(OutputRows { schema, batch, ops: run.into_iter().flat_map(|rows| rows.ops).collect() });
     }

@@ -200,7 +200,6 @@ impl Progress {
         add(&mut summary.stages.commit_s, commit_us);
     }
 
-    /// Batches committed.
     /// A call of a transform failed.
     pub(crate) fn trapped(&self) {
         self.lock().summary.traps += 1;
@@ -211,6 +210,7 @@ impl Progress {
         self.lock().summary.parked
     }
 
+    /// Batches committed.
     pub(crate) fn batches(&self) -> u64 {
         self.lock().summary.batches
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use lakemill_model::{
     BatchLimits, CheckpointId, NextOffset, OffsetRange, Polled, PositionDelta, Positions, RawBatch, Source, StartAt,
     TopicIds, TopicPartition, Watermarks,
@@ -33,12 +33,6 @@ pub(crate) struct Gone;
 
 impl<T> From<crossbeam_channel::SendError<T>> for Gone {
     fn from(_: crossbeam_channel::SendError<T>) -> Self {
-        Gone
-    }
-}
-
-impl From<crossbeam_channel::RecvError> for Gone {
-    fn from(_: crossbeam_channel::RecvError) -> Self {
         Gone
     }
 }
@@ -211,14 +205,22 @@ impl Reader<'_> {
     fn take(&mut self, partitions: Vec<TopicPartition>) -> Result<(), Stop> {
         // What was committed before partitions went is no plan any more.
         self.note_all()?;
-        let mut positions = self.claim(&partitions)?;
+        let (mut positions, taken_since) = self.claim(&partitions)?;
         self.owned.extend(partitions.iter().cloned());
         let now = now_us();
         let mut watermarks = self.watermarks.lock().unwrap_or_else(PoisonError::into_inner);
         partitions.iter().for_each(|tp| watermarks.assign(tp.clone(), now));
         drop(watermarks);
         let is_theirs = |plan: &&Plan| plan.delta.iter().any(|(tp, _)| partitions.contains(tp));
-        let remembered: Vec<Plan> = self.journal().remembered().plans.iter().filter(is_theirs).cloned().collect();
+        let mut remembered: Vec<Plan> = self.journal().remembered().plans.iter().filter(is_theirs).cloned().collect();
+        for plan in remembered.iter_mut().filter(|plan| plan.delta.iter().any(|(tp, _)| taken_since.contains(tp))) {
+            // What sinks have of it may be another's by now.
+            let overtaken = recover::overtaken(&plan.delta, &self.held);
+            if overtaken != plan.overtaken {
+                plan.overtaken = overtaken;
+                self.journal().plan(plan.clone())?;
+            }
+        }
         let recover::Replay { plans, void } =
             recover::replay(&remembered, &positions, &self.held, |plan| self.lineup.fits(plan));
         for checkpoint in void {
@@ -271,21 +273,27 @@ impl Reader<'_> {
         ))))
     }
 
-    /// Finds out where partitions go on and writes our name into every sink; returns where.
-    fn claim(&mut self, partitions: &[TopicPartition]) -> Result<Positions, Stop> {
+    /// Finds out where partitions go on and writes our name into every sink; returns where, and which of them somebody else may have had
+    /// since we had them.
+    fn claim(&mut self, partitions: &[TopicPartition]) -> Result<(Positions, BTreeSet<TopicPartition>), Stop> {
         let topics: BTreeSet<Arc<str>> = partitions.iter().map(|tp| tp.topic.clone()).collect();
         let ids = self.source.identify(&topics.into_iter().collect::<Vec<_>>())?;
         for _ in 0..CLAIMS_MAX {
             let (reply, answer) = bounded(1);
             self.steps.send(Step::Look { reply }).map_err(|_| Gone)?;
-            let sinks = answer.recv().map_err(|_| Gone)?;
-            let (mut resume, contradiction) = {
+            let sinks = wait_for(&answer, self.ended)?;
+            let (mut resume, contradiction, taken_since) = {
                 let journal = self.journal();
                 let known = journal.remembered();
                 if let Some(made_anew) = recover::made_anew(partitions, &ids, &sinks, known) {
                     return Err(made_anew.into());
                 }
-                (recover::resume(partitions, &sinks, known), recover::contradiction(partitions, &sinks, known))
+                let taken_since = partitions.iter().filter(|tp| recover::taken_since(tp, &sinks, known));
+                (
+                    recover::resume(partitions, &sinks, known),
+                    recover::contradiction(partitions, &sinks, known),
+                    taken_since.cloned().collect(),
+                )
             };
             if let Some(contradiction) = contradiction {
                 return Err(Stop::Failed(PipelineError::Invalid(format!(
@@ -298,12 +306,12 @@ impl Reader<'_> {
             let (positions, epochs) = (resume.positions.clone(), resume.epochs.clone());
             let digests = self.lineup.main.code.digests.clone();
             self.steps.send(Step::Claim { positions, epochs, digests, reply }).map_err(|_| Gone)?;
-            if let Claimed::Yes(held) = answer.recv().map_err(|_| Gone)? {
+            if let Claimed::Yes(held) = wait_for(&answer, self.ended)? {
                 self.own(&resume, &held, &ids)?;
                 self.held = Arc::new(held);
                 let positions = resume.positions.iter().map(|(tp, next)| format!("{tp} at {next}")).collect::<Vec<_>>();
                 tracing::info!(partitions = positions.len(), positions = positions.join(", "), "go on");
-                return Ok(resume.positions);
+                return Ok((resume.positions, taken_since));
             }
             tracing::warn!("another process of this pipeline wrote while we took over: looking again");
         }
@@ -355,7 +363,7 @@ impl Reader<'_> {
     fn give_back(&mut self, partitions: &[TopicPartition], filling: &mut Filling) -> Result<(), Stop> {
         let (reply, answer) = bounded(1);
         self.steps.send(Step::Drain { reply }).map_err(|_| Gone)?;
-        answer.recv().map_err(|_| Gone)?;
+        wait_for(&answer, self.ended)?;
         self.owned.retain(|tp| !partitions.contains(tp));
         filling.delta =
             filling.delta.iter().filter(|(tp, _)| !partitions.contains(tp)).map(|(tp, r)| (tp.clone(), r)).collect();
@@ -391,10 +399,40 @@ impl Reader<'_> {
     }
 }
 
+/// What the committer answers. A question that it has not taken out of the channel when it ends stays in there, with its reply's other
+/// end: nobody answers, and nobody is gone.
+fn wait_for<T>(answer: &Receiver<T>, ended: &AtomicBool) -> Result<T, Gone> {
+    loop {
+        match answer.recv_timeout(TICK) {
+            Ok(answer) => return Ok(answer),
+            Err(RecvTimeoutError::Timeout) if !ended.load(Ordering::Relaxed) => {}
+            Err(_) => return Err(Gone),
+        }
+    }
+}
+
 /// Extends ranges: those of one partition follow each other.
 fn merge(into: &mut PositionDelta, more: &PositionDelta) {
     for (tp, range) in more.iter() {
         let start = into.get(tp).map_or(range.start, |before| before.start);
         into.set(tp.clone(), OffsetRange { start, end: range.end });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_that_nobody_takes_is_not_waited_for_for_ever() {
+        let (question, questions) = bounded::<Sender<()>>(1);
+        let (reply, answer) = bounded(1);
+        question.send(reply).expect("there is room");
+        // It stays in the channel, as long as there is somebody who sends.
+        drop(questions);
+        assert!(wait_for(&answer, &AtomicBool::new(true)).is_err());
+        let (reply, answer) = bounded(1);
+        reply.send(7).expect("there is room");
+        assert!(matches!(wait_for(&answer, &AtomicBool::new(true)), Ok(7)), "an answer is an answer");
     }
 }

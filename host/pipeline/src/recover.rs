@@ -93,8 +93,8 @@ pub(crate) fn contradiction(
 ) -> Option<String> {
     for tp in assigned {
         let Some(owned) = journal.owned.get(tp) else { continue };
-        // Somebody has taken it since, or we began to: each sink says something of its own until all are taken.
-        if sinks.iter().any(|sink| sink.epochs.get(tp).is_some_and(|epoch| epoch > owned.epoch)) {
+        // Each sink says something of its own until all are taken.
+        if taken_since(tp, sinks, journal) {
             continue;
         }
         let ours: Vec<&SinkPositions> = sinks.iter().filter(|sink| sink.epochs.get(tp) == Some(owned.epoch)).collect();
@@ -111,6 +111,12 @@ pub(crate) fn contradiction(
         }
     }
     None
+}
+
+/// Whether somebody has taken a partition since we had it, or we began to.
+pub(crate) fn taken_since(tp: &TopicPartition, sinks: &[SinkPositions], journal: &Remembered) -> bool {
+    let ours = journal.owned.get(tp).map(|owned| owned.epoch);
+    ours.is_some() && sinks.iter().any(|sink| sink.epochs.get(tp) > ours)
 }
 
 /// A topic that is not the one that the journal remembers, with both ids: the positions are those of another one. Not if nothing of it
@@ -134,15 +140,20 @@ pub(crate) fn made_anew(
     None
 }
 
-/// Whether some sink may have rows of a plan, made by its code and cut as it says.
+/// Whether some sink has rows of a plan that were made by its code and cut as it says.
 pub(crate) fn begun(plan: &Plan, held: &[Positions]) -> bool {
-    !plan.overtaken && overtaken(&plan.delta, held)
+    overtaken(&plan.delta, held) != plan.overtaken
 }
 
-/// Whether some sink has rows of a step.
-pub(crate) fn overtaken(step: &PositionDelta, held: &[Positions]) -> bool {
-    let has = |held: &Positions| step.iter().any(|(tp, range)| held.get(tp).is_some_and(|next| next > range.start));
-    held.iter().any(has)
+/// Where sinks stand that hold rows of a step, as [`Plan::overtaken`] has them.
+pub(crate) fn overtaken(step: &PositionDelta, held: &[Positions]) -> Vec<(String, i32, i64)> {
+    let mut all = Vec::new();
+    for held in held {
+        let beyond = step.iter().filter_map(|(tp, range)| Some((tp, held.get(tp).filter(|next| *next > range.start)?)));
+        all.extend(beyond.map(|(tp, next)| (tp.topic.to_string(), tp.partition, next.0)));
+    }
+    all.sort_unstable();
+    all
 }
 
 #[cfg(test)]
@@ -176,7 +187,7 @@ mod tests {
             canary: None,
             cuts: Vec::new(),
             refused: false,
-            overtaken: false,
+            overtaken: Vec::new(),
         }
     }
 
@@ -232,9 +243,13 @@ mod tests {
         assert_eq!(decide(&[(0, 0)], "b"), 0, "the one after it is void, too");
         assert_eq!(decide(&[(0, 0)], "a"), 2, "the same code does the same again");
         assert_eq!(decide(&[(0, 3)], "b"), 2, "a sink has a part of it");
-        let overtaken = [Plan { overtaken: true, ..plans[0].clone() }];
-        let replay = replay(&overtaken, &at(&[(0, 0)]), &[at(&[(0, 3)])], |plan| plan.code == code("b"));
-        assert_eq!(replay.plans.len(), 0, "another process has made that part");
+        let before = [Positions::new(), at(&[(0, 3)])];
+        let plans = [Plan { overtaken: overtaken(&plans[0].delta, &before), ..plans[0].clone() }];
+        let decide =
+            |held: &[Positions]| replay(&plans, &at(&[(0, 0)]), held, |plan| plan.code == code("b")).plans.len();
+        assert_eq!(decide(&before), 0, "another process has made that part");
+        assert_eq!(decide(&[at(&[(0, 10)]), at(&[(0, 3)])]), 1, "and this one another part");
+        assert_eq!(decide(&[at(&[]), at(&[(0, 10)])]), 1, "or the rest");
     }
 
     #[test]

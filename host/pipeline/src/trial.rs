@@ -44,7 +44,7 @@ pub struct Side {
     pub rows: u64,
     /// Of them, those that are dead.
     pub dead: u64,
-    /// Calls that failed.
+    /// Calls that failed, or whose rows make no table.
     pub traps: u64,
     /// Microseconds in its calls.
     pub call_us: u64,

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lakemill_model::{ChangeBatch, RowSchema, TableSchema, Transform};
+use lakemill_model::{Answer, BatchClock, ChangeBatch, RowSchema, TableSchema, Transform, TransformError};
 use lakemill_state::Code;
 
+use crate::copies;
 use crate::error::PipelineError;
 use crate::outputs::OutputPlan;
 use crate::spec::written::Metadata;
@@ -18,6 +19,18 @@ pub(crate) struct BoundTransform {
     pub transform: Arc<dyn Transform>,
     /// By output.
     pub outputs: Vec<Destination>,
+}
+
+impl BoundTransform {
+    /// Calls it with all rows of a batch.
+    ///
+    /// # Errors
+    /// If it fails, or its answer is more than the host does.
+    pub fn call(&self, batch: &Arc<ChangeBatch>, clock: BatchClock) -> Result<Answer, TransformError> {
+        let answer = self.transform.transform(batch, clock)?;
+        copies::bounded(batch, &answer, self.outputs.len())?;
+        Ok(answer)
+    }
 }
 
 /// By transform, output, and what it is resolved for: topic and columns.

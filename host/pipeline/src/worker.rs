@@ -37,7 +37,8 @@ pub(crate) fn work(shop: &Workshop<'_>, jobs: &Receiver<Job>, emptied: &Sender<R
     }
 }
 
-/// A stop ends a search for guilty rows that takes long: the batch is read again.
+/// A stop ends a search for guilty rows that takes long: the batch is read again. The end of the reader does not: what it has read is
+/// brought to an end.
 fn prepared(shop: &Workshop<'_>, job: &Job) -> Result<Prepared, PipelineError> {
     let farewell = Farewell::default();
     prepare(shop, job, &|| farewell.is_over(shop.control.is_stopped()))

@@ -49,7 +49,7 @@ enum Record {
     Cuts(CheckpointId, Vec<Cut>),
     /// Partitions were taken.
     Owned(Vec<(String, i32, Owned)>),
-    /// This batch was over the error budget.
+    /// The code of this batch failed on it.
     Refused(CheckpointId),
     /// This batch is in every sink.
     Done(CheckpointId),
@@ -194,7 +194,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Remembers, durably, that a batch was over the error budget.
+    /// Remembers, durably, that the code of a batch failed on it.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -315,8 +315,24 @@ impl Remembered {
         }
     }
 
-    /// Adds what another journal knew. Each process counts its batches for itself, so a number may have to change.
-    fn absorb(&mut self, other: Remembered) {
+    /// Adds what another journal knew. Each process counts its batches for itself, so a number may have to change. Of two plans for the
+    /// same records, that of the process that took their partition later counts: it knew where the tables stood by then.
+    fn absorb(&mut self, mut other: Remembered) {
+        let stale = |plan: &Plan, own: &Remembered, than: &Remembered| {
+            let taken_later = |tp: &TopicPartition| {
+                let epoch = |of: &Remembered| of.owned.get(tp).map(|owned| owned.epoch);
+                epoch(own) < epoch(than)
+            };
+            let ranges = || plan.delta.iter().filter(|(tp, _)| taken_later(tp));
+            let meets = |one: &Plan| {
+                ranges()
+                    .any(|(tp, range)| one.delta.get(tp).is_some_and(|r| r.start < range.end && range.start < r.end))
+            };
+            than.plans.iter().any(meets)
+        };
+        let of_ours: Vec<Plan> = self.plans.iter().filter(|plan| !stale(plan, self, &other)).cloned().collect();
+        other.plans = other.plans.iter().filter(|plan| !stale(plan, &other, self)).cloned().collect();
+        self.plans = of_ours;
         for (tp, next) in other.start.iter() {
             self.start.set(tp.clone(), self.start.get(tp).map_or(next, |ours| ours.min(next)));
         }

@@ -23,13 +23,13 @@ pub struct Plan {
     /// Where a transform failed on it, and how it was cut so that the rest could go on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cuts: Vec<Cut>,
-    /// True if it was over the error budget: other code may have a try, as long as no sink has a part of it.
+    /// True if its code failed on it, or made rows that it may not make: other code may have a try, as long as no sink has a part of it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub refused: bool,
-    /// True if some sink held rows of it when it was planned. Another process has made them, whose journal is not ours: what they were
-    /// made with, and how the batch was cut, is not known.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub overtaken: bool,
+    /// Where sinks stood that held rows of it before we began: each of them once for every partition, in order, as topic, partition and
+    /// offset. Another process has made those rows: what with, and how it cut the batch, is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overtaken: Vec<(String, i32, i64)>,
 }
 
 /// What batches go through: components and what they were loaded with, in the order of the pipeline file. The component

@@ -17,7 +17,7 @@ use super::verdict::{Verdict, verdict};
 /// How a source asks about its topics.
 pub(super) struct Asked {
     pub witness: Arc<Witness>,
-    /// The broker that is asked: one that leads a partition, or did.
+    /// The broker that is asked: one that leads a partition, or did; 0, which may be one, until somebody has said so.
     pub broker: Arc<AtomicI32>,
 }
 

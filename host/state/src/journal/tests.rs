@@ -18,7 +18,7 @@ fn plan(id: u64, start: i64, end: i64) -> Plan {
         canary: None,
         cuts: Vec::new(),
         refused: false,
-        overtaken: false,
+        overtaken: Vec::new(),
     }
 }
 
@@ -326,4 +326,29 @@ fn a_journal_that_could_not_be_written_anew_takes_nothing_more() {
     assert!(matches!(journal.done(CheckpointId(1)), Err(StateError::Io { .. })));
     // The file that it holds has no name any more.
     assert!(matches!(journal.plan(plan(1, 0, 5)), Err(StateError::Broken { .. })));
+}
+
+/// A process died over a batch; another one took the partition, died over its own batch of the same records, and both journals are
+/// found.
+#[test]
+fn of_two_plans_for_the_same_records_that_of_the_later_owner_counts() {
+    let tp = TopicPartition::new("shop.orders", 0);
+    let owned = |epoch| Owned { epoch: Epoch(epoch), done: NextOffset(40), held_max: NextOffset(40), topic_id: None };
+    for later_is_first in [true, false] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut first = Journal::open(folder.path(), "p").expect("opens");
+        let mut second = Journal::open(folder.path(), "p").expect("opens");
+        let (later, earlier) = if later_is_first { (&mut first, &mut second) } else { (&mut second, &mut first) };
+        earlier.own(&[(tp.clone(), owned(3))].into()).expect("owns");
+        earlier.plan(plan(1, 30, 40)).expect("plan");
+        earlier.plan(plan(2, 40, 50)).expect("plan");
+        later.own(&[(tp.clone(), owned(4))].into()).expect("owns");
+        later.plan(plan(7, 40, 45)).expect("plan");
+        drop((first, second));
+        let both = Journal::open(folder.path(), "p").expect("opens");
+        let mut ranges: Vec<_> =
+            both.remembered().plans.iter().map(|plan| plan.delta.get(&tp).map(|r| (r.start.0, r.end.0))).collect();
+        ranges.sort();
+        assert_eq!(ranges, [Some((30, 40)), Some((40, 45))], "the later is first: {later_is_first}");
+    }
 }
