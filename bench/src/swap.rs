@@ -4,7 +4,7 @@
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -86,8 +86,8 @@ fn install(component: &Path, module: &[u8], number: u32) -> anyhow::Result<()> {
 struct Log {
     folder: PathBuf,
     next: u64,
-    /// Of commits with rows: when they were written, and the digests that they name.
-    commits: Vec<(SystemTime, String)>,
+    /// Of commits with rows: when they were made, in milliseconds since 1970, and the digests that they name.
+    commits: Vec<(u64, String)>,
 }
 
 impl Log {
@@ -98,34 +98,34 @@ impl Log {
             let Ok(file) = std::fs::File::open(&path) else {
                 return Ok(self.commits.last().map(|(_, code)| code.clone()));
             };
-            let written = file.metadata()?.modified()?;
             let lines = std::io::BufReader::new(file).lines().collect::<Result<Vec<_>, _>>()?;
             let info: Value = serde_json::from_str(lines.first().context("an empty commit")?)?;
             if lines.iter().any(|line| line.starts_with("{\"add\"")) {
-                self.commits.push((written, info["commitInfo"]["lakemill.digests"].to_string()));
+                let info = &info["commitInfo"];
+                let at = info["timestamp"].as_u64().context("a commit without a time")?;
+                self.commits.push((at, info["lakemill.digests"].to_string()));
             }
             self.next += 1;
         }
     }
 
     fn pauses(&self) -> anyhow::Result<Value> {
-        let gap = |pair: &[(SystemTime, String)]| pair[1].0.duration_since(pair[0].0).unwrap_or_default();
+        let gap = |pair: &[(u64, String)]| pair[1].0.saturating_sub(pair[0].0);
         let pairs = self.commits.windows(2).map(|pair| (gap(pair), pair[0].1 != pair[1].1));
         let (with, without): (Vec<_>, Vec<_>) = pairs.partition(|(_, swap)| *swap);
-        let mut usual: Vec<Duration> = without.iter().map(|(gap, _)| *gap).collect();
+        let mut usual: Vec<u64> = without.iter().map(|(gap, _)| *gap).collect();
         usual.sort_unstable();
         let usual = *usual.get(usual.len() / 2).context("no two commits by one code")?;
-        let quantiles = |list: Vec<(Duration, bool)>| {
-            let mut list: Vec<f64> =
-                list.iter().map(|(gap, _)| gap.saturating_sub(usual).as_secs_f64() * 1e3).collect();
-            list.sort_by(f64::total_cmp);
+        let quantiles = |list: Vec<(u64, bool)>| {
+            let mut list: Vec<u64> = list.iter().map(|(gap, _)| gap.saturating_sub(usual)).collect();
+            list.sort_unstable();
             let at = |share: f64| list.get(((list.len() as f64 * share).ceil() as usize).saturating_sub(1));
             json!({ "count": list.len(), "p50": at(0.5), "p99": at(0.99), "max": list.last() })
         };
         // The first turn of each version is compiled.
         let with = with.into_iter().skip(VERSIONS as usize).collect();
         Ok(json!({
-            "between_commits_ms": usual.as_secs_f64() * 1e3,
+            "between_commits_ms": usual,
             "beyond_with_a_swap_ms": quantiles(with),
             "beyond_without_ms": quantiles(without),
         }))
