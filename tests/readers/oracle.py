@@ -1,13 +1,13 @@
 """Says whether Delta tables hold exactly what was sent: reads the log by hand, file by file, in the order of its commits.
 
-usage: oracle.py EXPECTED GONE TABLE=OPS...
+usage: oracle.py EXPECTED GONE PERCENT TABLE=OPS...
 
 EXPECTED is a CSV file `partition,offset,fate,op,id,total` with a line for each record that was sent: fate is change, control,
-dead (cannot be decoded), or poison (a transform fails on it). GONE is a CSV file `table,partition,from,to`: records that the table cannot have, and must not. OPS are the ops of the changes that the table has to hold once each, such as `cru`, with a `*`
+dead (cannot be decoded), or poison (a transform fails on it). PERCENT is how many of 100 keys a canary gets, if there is one. GONE is a CSV file `table,partition,from,to`: records that the table cannot have, and must not. OPS are the ops of the changes that the table has to hold once each, such as `cru`, with a `*`
 those of poison as well (another transform fails on it), or `dead` for dead letters: one of each, from the stage where it died. Prints one JSON object by table: `rows`, `missing`, `surplus` (doubled, or never sent), `disordered` (a row of a key that comes after a later one),
 `beyond` (rows of a commit that are not in the ranges it names), `positions` (partition -> the last one that it says it holds), and
 `commits`. All tables together: `mixed`, how many files have rows that another code made than the one that they name, as the rows
-themselves say (column `variant`), or than the same batch has in another table, with the keys that are on both sides of a canary.
+themselves say (column `variant`), or than the same batch has in another table, or keys of both sides of a canary.
 """
 
 import json
@@ -130,22 +130,21 @@ def judge(expected, table, ops, codes):
     }
 
 
-def mixed(codes):
-    """Files whose rows say that another code made them, and keys on both sides; codes are (batch, digests, variants, and beside a canary
-    the hashes of its keys)."""
+def mixed(codes, percent):
+    """Files whose rows say that another code made them, or that have keys of both sides; codes are (batch, digests, variants, and beside a
+    canary the hashes of its keys)."""
     of_digests, of_batch, sides, wrong = {}, {}, {}, 0
     for batch, digests, variants, keys in codes:
         wrong += len(variants) != 1 or of_digests.setdefault(digests, variants) != variants
         if keys is None:
             wrong += of_batch.setdefault(batch, variants) != variants
         else:
-            sides.setdefault(batch, {}).setdefault(digests, set()).update(keys)
-    # The hashes below a percentage are a canary's: so the one side's are all below the other's.
-    for batch, both in sides.items():
-        ends = sorted((min(keys), max(keys)) for keys in both.values())
-        wrong += len(ends) > 2 or any(low[1] >= high[0] for low, high in zip(ends, ends[1:]))
-        wrong += batch in of_batch
-    return wrong
+            # The hashes below the percentage are the canary's.
+            sides.setdefault((batch, digests), set()).update(key < percent for key in keys)
+    wrong += sum(len(side) > 1 for side in sides.values())
+    # Nor do two codes have one side.
+    both = [(batch, *side) for (batch, _), side in sides.items()]
+    return wrong + len(both) - len(set(both)) + len({batch for batch, _ in sides} & set(of_batch))
 
 
 def main():
@@ -154,10 +153,10 @@ def main():
     ranges = {"table": pl.String, "partition": pl.Int32, "from": pl.Int64, "to": pl.Int64}
     gone = pl.read_csv(sys.argv[2], schema=ranges, has_header=True)
     verdicts, codes = {}, []
-    for argument in sys.argv[3:]:
+    for argument in sys.argv[4:]:
         table, ops = argument.rsplit("=", 1)
         verdicts[table] = judge(left(expected, gone, table), pathlib.Path(table), ops, codes)
-    print(json.dumps({"tables": verdicts, "mixed": mixed(codes)}))
+    print(json.dumps({"tables": verdicts, "mixed": mixed(codes, int(sys.argv[3]))}))
 
 
 main()

@@ -31,6 +31,8 @@ pub enum Point {
     EntryDurable,
     /// Possession of partitions is written in one more sink.
     SinkClaimed,
+    /// The journal knows under which epochs partitions are to be taken again, perhaps not on the disk; no sink does.
+    ClaimBegun,
     /// The journal knows how far the partitions are that were taken, perhaps not on the disk; no plan was looked at.
     ClaimNoted,
     /// How a batch was cut is on the disk; nothing of it is committed.
@@ -53,7 +55,7 @@ pub enum Point {
 
 impl Point {
     /// Every one, in the order of a batch's life.
-    pub const ALL: [Point; 21] = [
+    pub const ALL: [Point; 22] = [
         Point::StartDurable,
         Point::SchemasWritten,
         Point::SchemasDurable,
@@ -66,6 +68,7 @@ impl Point {
         Point::EntryVisible,
         Point::EntryDurable,
         Point::SinkClaimed,
+        Point::ClaimBegun,
         Point::ClaimNoted,
         Point::CutsDurable,
         Point::RefusalDurable,
@@ -92,6 +95,7 @@ impl Point {
             Point::EntryVisible => "entry-visible",
             Point::EntryDurable => "entry-durable",
             Point::SinkClaimed => "sink-claimed",
+            Point::ClaimBegun => "claim-begun",
             Point::ClaimNoted => "claim-noted",
             Point::CutsDurable => "cuts-durable",
             Point::RefusalDurable => "refusal-durable",

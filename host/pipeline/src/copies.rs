@@ -4,7 +4,7 @@
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_schema::DataType;
-use lakemill_model::{Answer, Cells, ChangeBatch, TransformError};
+use lakemill_model::{Answer, Cells, ChangeBatch, Emission, TransformError};
 
 /// What one answer may have the host copy, if it names rows more than once.
 const COPIED_BYTES_MAX: u64 = 256 << 20;
@@ -12,25 +12,32 @@ const COPIED_BYTES_MAX: u64 = 256 << 20;
 /// What a row costs whatever is in it.
 const ROW_BYTES: u64 = 64;
 
-/// Refuses an answer that names rows so often that their copies are more than [`COPIED_BYTES_MAX`]. `outputs` is how many the component
-/// has: each row once to each of them is always allowed.
+/// Refuses an answer that names rows so often that their copies for one output are more than [`COPIED_BYTES_MAX`]. `outputs` is how many
+/// the component has: each row once to each of them is always allowed.
 ///
 /// # Errors
 /// [`TransformError::Limit`].
 pub(crate) fn bounded(batch: &ChangeBatch, answer: &Answer, outputs: usize) -> Result<(), TransformError> {
-    let once = |rows: &Vec<u32>| rows.is_sorted_by(|a, b| a < b);
-    if answer.emissions.len() <= outputs && answer.emissions.iter().all(|emission| once(&emission.rows)) {
+    let mut named = vec![false; outputs];
+    let mut once = |emission: &Emission| {
+        !std::mem::replace(&mut named[emission.output], true) && emission.rows.is_sorted_by(|a, b| a < b)
+    };
+    if answer.emissions.iter().all(&mut once) {
         return Ok(());
     }
     let sizes = row_bytes(batch);
-    let named = answer.emissions.iter().flat_map(|emission| &emission.rows);
-    let bytes = named.fold(0u64, |sum, row| sum.saturating_add(sizes[*row as usize]));
-    if bytes <= COPIED_BYTES_MAX.max(sizes.iter().sum::<u64>().saturating_mul(outputs as u64)) {
+    let mut copied = vec![0u64; outputs];
+    for emission in &answer.emissions {
+        let bytes = emission.rows.iter().fold(0u64, |sum, row| sum.saturating_add(sizes[*row as usize]));
+        copied[emission.output] = copied[emission.output].saturating_add(bytes);
+    }
+    let (most, all) = (copied.into_iter().max().unwrap_or(0), sizes.iter().sum());
+    if most <= COPIED_BYTES_MAX.max(all) {
         return Ok(());
     }
     Err(TransformError::Limit {
         limit: format!("{} MiB of rows to copy", COPIED_BYTES_MAX >> 20),
-        hint: format!("its answer names rows of {} MiB in all: name each row fewer times", bytes >> 20),
+        hint: format!("its answer names rows of {} MiB for one output: name each row fewer times", most >> 20),
         backtrace: None,
     })
 }
@@ -58,7 +65,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow_array::{BinaryArray, StringArray};
-    use lakemill_model::{Emission, Envelope, ImageData, Op, RowSchema};
+    use lakemill_model::{Envelope, ImageData, Op, RowSchema};
 
     use super::*;
 
@@ -85,27 +92,28 @@ mod tests {
         }
     }
 
-    fn says(emissions: Vec<Vec<u32>>, outputs: usize) -> Option<String> {
-        let emission = |rows| Emission { output: 0, rows, ops: None, columns: Vec::new() };
+    /// Emissions: output and rows.
+    fn says(emissions: Vec<(usize, Vec<u32>)>) -> Option<String> {
+        let emission = |(output, rows)| Emission { output, rows, ops: None, columns: Vec::new() };
         let answer = Answer { emissions: emissions.into_iter().map(emission).collect(), rejections: Vec::new() };
-        bounded(&batch(), &answer, outputs).err().map(|error| error.reason())
+        bounded(&batch(), &answer, 300).err().map(|error| error.reason())
     }
 
     #[test]
     fn a_row_may_be_named_again_and_again_as_long_as_it_is_not_too_much() {
-        assert_eq!(says(vec![vec![0, 1]], 1), None);
-        assert_eq!(says(vec![vec![1; 255]], 1), None, "255 MiB");
-        assert_eq!(says(vec![vec![0; 1_000_000]], 1), None, "small ones");
-        let words = "the component went over its limit of 256 MiB of rows to copy: its answer names rows of 300 MiB in all: name \
-                     each row fewer times";
-        assert_eq!(says(vec![vec![1; 300]], 1).as_deref(), Some(words));
-        assert_eq!(says(vec![vec![0, 1]; 300], 1).as_deref(), Some(words), "by many emissions");
-        assert!(says(vec![vec![0; 16 << 20]], 1).is_some(), "small ones, too");
+        assert_eq!(says(vec![(0, vec![0, 1])]), None);
+        assert_eq!(says(vec![(0, vec![1; 255])]), None, "255 MiB");
+        assert_eq!(says(vec![(0, vec![0; 1_000_000])]), None, "small ones");
+        let words = "the component went over its limit of 256 MiB of rows to copy: its answer names rows of 300 MiB for one output: \
+                     name each row fewer times";
+        assert_eq!(says(vec![(0, vec![1; 300])]).as_deref(), Some(words));
+        assert_eq!(says(vec![(0, vec![0, 1]); 300]).as_deref(), Some(words), "by many emissions");
+        assert!(says(vec![(0, vec![0; 16 << 20])]).is_some(), "small ones, too");
     }
 
     #[test]
     fn each_row_once_to_each_output_is_never_too_much() {
-        assert_eq!(says(vec![vec![0, 1]; 300], 300), None);
-        assert_eq!(says(vec![vec![1, 0]; 300], 300), None, "in whatever order");
+        assert_eq!(says((0..300).map(|output| (output, vec![0, 1])).collect()), None);
+        assert_eq!(says((0..300).map(|output| (output, vec![1, 0])).collect()), None, "in whatever order");
     }
 }

@@ -205,22 +205,14 @@ impl Reader<'_> {
     fn take(&mut self, partitions: Vec<TopicPartition>) -> Result<(), Stop> {
         // What was committed before partitions went is no plan any more.
         self.note_all()?;
-        let (mut positions, taken_since) = self.claim(&partitions)?;
+        let mut positions = self.claim(&partitions)?;
         self.owned.extend(partitions.iter().cloned());
         let now = now_us();
         let mut watermarks = self.watermarks.lock().unwrap_or_else(PoisonError::into_inner);
         partitions.iter().for_each(|tp| watermarks.assign(tp.clone(), now));
         drop(watermarks);
         let is_theirs = |plan: &&Plan| plan.delta.iter().any(|(tp, _)| partitions.contains(tp));
-        let mut remembered: Vec<Plan> = self.journal().remembered().plans.iter().filter(is_theirs).cloned().collect();
-        for plan in remembered.iter_mut().filter(|plan| plan.delta.iter().any(|(tp, _)| taken_since.contains(tp))) {
-            // What sinks have of it may be another's by now.
-            let overtaken = recover::overtaken(&plan.delta, &self.held);
-            if overtaken != plan.overtaken {
-                plan.overtaken = overtaken;
-                self.journal().plan(plan.clone())?;
-            }
-        }
+        let remembered: Vec<Plan> = self.journal().remembered().plans.iter().filter(is_theirs).cloned().collect();
         let recover::Replay { plans, void } =
             recover::replay(&remembered, &positions, &self.held, |plan| self.lineup.fits(plan));
         for checkpoint in void {
@@ -273,26 +265,24 @@ impl Reader<'_> {
         ))))
     }
 
-    /// Finds out where partitions go on and writes our name into every sink; returns where, and which of them somebody else may have had
-    /// since we had them.
-    fn claim(&mut self, partitions: &[TopicPartition]) -> Result<(Positions, BTreeSet<TopicPartition>), Stop> {
+    /// Finds out where partitions go on and writes our name into every sink; returns where.
+    fn claim(&mut self, partitions: &[TopicPartition]) -> Result<Positions, Stop> {
         let topics: BTreeSet<Arc<str>> = partitions.iter().map(|tp| tp.topic.clone()).collect();
         let ids = self.source.identify(&topics.into_iter().collect::<Vec<_>>())?;
         for _ in 0..CLAIMS_MAX {
             let (reply, answer) = bounded(1);
             self.steps.send(Step::Look { reply }).map_err(|_| Gone)?;
             let sinks = wait_for(&answer, self.ended)?;
-            let (mut resume, contradiction, taken_since) = {
+            let (mut resume, contradiction, disowned) = {
                 let journal = self.journal();
                 let known = journal.remembered();
                 if let Some(made_anew) = recover::made_anew(partitions, &ids, &sinks, known) {
                     return Err(made_anew.into());
                 }
-                let taken_since = partitions.iter().filter(|tp| recover::taken_since(tp, &sinks, known));
                 (
                     recover::resume(partitions, &sinks, known),
                     recover::contradiction(partitions, &sinks, known),
-                    taken_since.cloned().collect(),
+                    recover::disowned(partitions, &sinks, known),
                 )
             };
             if let Some(contradiction) = contradiction {
@@ -302,6 +292,11 @@ impl Reader<'_> {
                 ))));
             }
             self.resolve_unknown(&mut resume)?;
+            // A sink that has moved since refuses the claim.
+            for plan in disowned {
+                self.journal().plan(plan)?;
+            }
+            self.journal().claim(&resume.epochs)?;
             let (reply, answer) = bounded(1);
             let (positions, epochs) = (resume.positions.clone(), resume.epochs.clone());
             let digests = self.lineup.main.code.digests.clone();
@@ -311,7 +306,7 @@ impl Reader<'_> {
                 self.held = Arc::new(held);
                 let positions = resume.positions.iter().map(|(tp, next)| format!("{tp} at {next}")).collect::<Vec<_>>();
                 tracing::info!(partitions = positions.len(), positions = positions.join(", "), "go on");
-                return Ok((resume.positions, taken_since));
+                return Ok(resume.positions);
             }
             tracing::warn!("another process of this pipeline wrote while we took over: looking again");
         }
@@ -327,7 +322,7 @@ impl Reader<'_> {
             let held_max = held.iter().filter_map(|held| held.get(tp)).max().unwrap_or(done);
             let (epoch, topic_id) =
                 (resume.epochs.get(tp).unwrap_or_default(), ids.get(&tp.topic).map(ToString::to_string));
-            (tp.clone(), Owned { epoch, done, held_max, topic_id })
+            (tp.clone(), Owned { epoch, claimed: None, done, held_max, topic_id })
         };
         self.journal().own(&resume.positions.iter().map(of).collect())?;
         Ok(())

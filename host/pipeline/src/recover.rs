@@ -93,8 +93,8 @@ pub(crate) fn contradiction(
 ) -> Option<String> {
     for tp in assigned {
         let Some(owned) = journal.owned.get(tp) else { continue };
-        // Each sink says something of its own until all are taken.
-        if taken_since(tp, sinks, journal) {
+        // Somebody has taken it since, or we began to: each sink says something of its own until all are taken.
+        if sinks.iter().any(|sink| sink.epochs.get(tp).is_some_and(|epoch| epoch > owned.epoch)) {
             continue;
         }
         let ours: Vec<&SinkPositions> = sinks.iter().filter(|sink| sink.epochs.get(tp) == Some(owned.epoch)).collect();
@@ -113,10 +113,19 @@ pub(crate) fn contradiction(
     None
 }
 
-/// Whether somebody has taken a partition since we had it, or we began to.
-pub(crate) fn taken_since(tp: &TopicPartition, sinks: &[SinkPositions], journal: &Remembered) -> bool {
-    let ours = journal.owned.get(tp).map(|owned| owned.epoch);
-    ours.is_some() && sinks.iter().any(|sink| sink.epochs.get(tp) > ours)
+/// Unfinished plans whose partitions somebody else has had since we had them, as they are to be remembered: what sinks hold of them by
+/// now may not be ours.
+pub(crate) fn disowned(assigned: &[TopicPartition], sinks: &[SinkPositions], journal: &Remembered) -> Vec<Plan> {
+    let is_theirs = |tp: &TopicPartition| {
+        let ours = journal.owned.get(tp).map(|owned| owned.claimed.unwrap_or_default().max(owned.epoch));
+        assigned.contains(tp) && ours.is_some() && sinks.iter().any(|sink| sink.epochs.get(tp) > ours)
+    };
+    let held: Vec<Positions> = sinks.iter().map(|sink| sink.held.clone()).collect();
+    let stale = journal.plans.iter().filter(|plan| plan.delta.iter().any(|(tp, _)| is_theirs(tp)));
+    let anew = stale.map(|plan| (overtaken(&plan.delta, &held), plan));
+    anew.filter(|(overtaken, plan)| *overtaken != plan.overtaken)
+        .map(|(overtaken, plan)| Plan { overtaken, ..plan.clone() })
+        .collect()
 }
 
 /// A topic that is not the one that the journal remembers, with both ids: the positions are those of another one. Not if nothing of it
@@ -142,7 +151,9 @@ pub(crate) fn made_anew(
 
 /// Whether some sink has rows of a plan that were made by its code and cut as it says.
 pub(crate) fn begun(plan: &Plan, held: &[Positions]) -> bool {
-    overtaken(&plan.delta, held) != plan.overtaken
+    let now = overtaken(&plan.delta, held);
+    let count = |list: &[(String, i32, i64)], at| list.iter().filter(|one| *one == at).count();
+    now.iter().any(|at| count(&now, at) > count(&plan.overtaken, at))
 }
 
 /// Where sinks stand that hold rows of a step, as [`Plan::overtaken`] has them.
@@ -189,6 +200,11 @@ mod tests {
             refused: false,
             overtaken: Vec::new(),
         }
+    }
+
+    fn owned(epoch: i64, claimed: Option<i64>) -> Owned {
+        let (done, held_max) = (NextOffset(40), NextOffset(40));
+        Owned { epoch: Epoch(epoch), claimed: claimed.map(Epoch), done, held_max, topic_id: None }
     }
 
     fn code(digest: &str) -> Code {
@@ -253,9 +269,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_of_a_batch_is_somebody_elses_once_they_had_its_partition() {
+        let disowned = |epochs: [i64; 2], claimed: Option<i64>| {
+            let journal = Remembered {
+                owned: [(tp(0), owned(3, claimed))].into(),
+                plans: vec![plan(5, &[(0, 40, 50)])],
+                ..Remembered::default()
+            };
+            let sinks = [sink(&[(0, 45)], &[(0, 40)], epochs[0]), sink(&[(0, 40)], &[(0, 40)], epochs[1])];
+            let held: Vec<Positions> = sinks.iter().map(|sink| sink.held.clone()).collect();
+            let plans = super::disowned(&[tp(0)], &sinks, &journal);
+            plans.first().map(|plan| (plan.overtaken.clone(), begun(plan, &held)))
+        };
+        assert_eq!(disowned([3, 3], None), None, "ours");
+        assert_eq!(disowned([4, 3], Some(4)), None, "we began to take it again");
+        let theirs = Some((vec![("t".to_owned(), 0, 45)], false));
+        assert_eq!(disowned([4, 4], None), theirs);
+        assert_eq!(disowned([5, 4], Some(4)), theirs, "they came after that");
+    }
+
+    #[test]
+    fn a_sink_that_is_gone_has_no_part_of_a_batch() {
+        let plan = Plan { overtaken: vec![("t".into(), 0, 7)], ..plan(1, &[(0, 0, 10)]) };
+        assert!(!begun(&plan, &[at(&[(0, 0)])]));
+        assert!(begun(&plan, &[at(&[(0, 7)]), at(&[(0, 7)])]), "two hold it now");
+    }
+
+    #[test]
     fn tables_that_moved_without_anybody_are_noticed() {
-        let owned =
-            |held_max| Owned { epoch: Epoch(3), done: NextOffset(40), held_max: NextOffset(held_max), topic_id: None };
+        let owned = |held_max| Owned { held_max: NextOffset(held_max), ..owned(3, None) };
         let journal = |held_max| Remembered {
             owned: [(tp(0), owned(held_max))].into(),
             plans: vec![plan(5, &[(0, 40, 50)])],
@@ -279,10 +321,10 @@ mod tests {
     fn another_topic_of_the_same_name_is_noticed_if_something_was_read() {
         let says = |known: Option<&str>, found: &str, held: i64, done: i64, start: i64| {
             let owned = Owned {
-                epoch: Epoch(3),
                 done: NextOffset(0),
                 held_max: NextOffset(0),
                 topic_id: known.map(str::to_owned),
+                ..owned(3, None)
             };
             let journal =
                 Remembered { start: at(&[(0, start)]), owned: [(tp(0), owned)].into(), ..Remembered::default() };

@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use lakemill_failpoint::{Point, reach};
-use lakemill_model::{CheckpointId, Epoch, NextOffset, Positions, TopicPartition};
+use lakemill_model::{CheckpointId, Epoch, Epochs, NextOffset, Positions, TopicPartition};
 use serde::{Deserialize, Serialize};
 
 use crate::durable::{io_error, replace, sweep, try_lock};
@@ -75,6 +75,9 @@ pub struct Remembered {
 pub struct Owned {
     /// The epoch that it was taken under.
     pub epoch: Epoch,
+    /// The epoch under which it was to be taken again; some sinks may know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed: Option<Epoch>,
     /// Everything before is in every sink.
     pub done: NextOffset,
     /// No sink was further when it was taken.
@@ -110,15 +113,16 @@ impl Journal {
         fs::create_dir_all(folder).map_err(io_error("create", folder))?;
         sweep(folder);
         let mut slots = free_slots(folder)?;
-        let mut remembered = Remembered::default();
+        let mut journals = Vec::new();
         for (slot, _) in &slots {
             let path = journal_path(folder, *slot);
             match fs::read(&path) {
-                Ok(bytes) => remembered.absorb(read(&path, pipeline, &bytes)?),
+                Ok(bytes) => journals.push(read(&path, pipeline, &bytes)?),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(io_error("read", &path)(error)),
             }
         }
+        let remembered = Remembered::together(journals);
         let (slot, lock) = slots.remove(0);
         let path = journal_path(folder, slot);
         let (file, length) = rewrite(&path, pipeline, &remembered)?;
@@ -180,6 +184,25 @@ impl Journal {
         self.sync()?;
         reach(Point::CutsDurable);
         self.remembered.cut(checkpoint, cuts);
+        Ok(())
+    }
+
+    /// Remembers under which epochs partitions are about to be taken, before any sink knows of it. Not fsynced: without it, what sinks have
+    /// of unfinished batches is taken for somebody else's.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn claim(&mut self, epochs: &Epochs) -> Result<(), StateError> {
+        let claimed = |(tp, epoch): (&TopicPartition, Epoch)| {
+            let owned = self.remembered.owned.get(tp)?;
+            Some((tp.clone(), Owned { claimed: Some(epoch), ..owned.clone() }))
+        };
+        let claimed: BTreeMap<_, _> = epochs.iter().filter_map(claimed).collect();
+        if !claimed.is_empty() {
+            self.append(&Record::Owned(listed(&claimed)))?;
+            reach(Point::ClaimBegun);
+            self.remembered.owned.extend(claimed);
+        }
         Ok(())
     }
 
@@ -315,24 +338,34 @@ impl Remembered {
         }
     }
 
-    /// Adds what another journal knew. Each process counts its batches for itself, so a number may have to change. Of two plans for the
-    /// same records, that of the process that took their partition later counts: it knew where the tables stood by then.
-    fn absorb(&mut self, mut other: Remembered) {
-        let stale = |plan: &Plan, own: &Remembered, than: &Remembered| {
-            let taken_later = |tp: &TopicPartition| {
-                let epoch = |of: &Remembered| of.owned.get(tp).map(|owned| owned.epoch);
-                epoch(own) < epoch(than)
-            };
-            let ranges = || plan.delta.iter().filter(|(tp, _)| taken_later(tp));
-            let meets = |one: &Plan| {
-                ranges()
-                    .any(|(tp, range)| one.delta.get(tp).is_some_and(|r| r.start < range.end && range.start < r.end))
-            };
-            than.plans.iter().any(meets)
+    /// What several journals know. Of two plans for the same records, that of the process that took their partition later counts: it
+    /// knew where the tables stood by then.
+    fn together(mut all: Vec<Remembered>) -> Self {
+        let counts = |plan: &&Plan, own: &Remembered| !all.iter().any(|other| other.overrules(plan, own));
+        let kept: Vec<Vec<Plan>> =
+            all.iter().map(|own| own.plans.iter().filter(|plan| counts(plan, own)).cloned().collect()).collect();
+        for (one, plans) in all.iter_mut().zip(kept) {
+            one.plans = plans;
+        }
+        let mut together = Self::default();
+        all.into_iter().for_each(|one| together.absorb(one));
+        together
+    }
+
+    /// Whether it has a plan for records of `plan`, which is of `of`, made under a later epoch.
+    fn overrules(&self, plan: &Plan, of: &Remembered) -> bool {
+        let epoch = |of: &Remembered, tp| of.owned.get(tp).map(|owned| owned.epoch);
+        let meets = |ours: &Plan| {
+            plan.delta.iter().any(|(tp, range)| {
+                epoch(of, tp) < epoch(self, tp)
+                    && ours.delta.get(tp).is_some_and(|r| r.start < range.end && range.start < r.end)
+            })
         };
-        let of_ours: Vec<Plan> = self.plans.iter().filter(|plan| !stale(plan, self, &other)).cloned().collect();
-        other.plans = other.plans.iter().filter(|plan| !stale(plan, &other, self)).cloned().collect();
-        self.plans = of_ours;
+        self.plans.iter().any(meets)
+    }
+
+    /// Adds what another journal knew. Each process counts its batches for itself, so a number may have to change.
+    fn absorb(&mut self, other: Remembered) {
         for (tp, next) in other.start.iter() {
             self.start.set(tp.clone(), self.start.get(tp).map_or(next, |ours| ours.min(next)));
         }

@@ -193,7 +193,7 @@ fn a_journal_of_before_topics_had_ids_is_read() {
     let text = frame(r#"{"format":{"version":1,"pipeline":"p"}}"#)
         + &frame(r#"{"owned":[["shop.orders",0,{"epoch":3,"done":40,"held_max":7}]]}"#);
     let remembered = read(&folder.path().join("0.journal"), "p", text.as_bytes()).expect("readable");
-    let owned = Owned { epoch: Epoch(3), done: NextOffset(40), held_max: NextOffset(7), topic_id: None };
+    let owned = Owned { epoch: Epoch(3), claimed: None, done: NextOffset(40), held_max: NextOffset(7), topic_id: None };
     assert_eq!(remembered.owned, [(TopicPartition::new("shop.orders", 0), owned)].into());
 }
 
@@ -202,6 +202,7 @@ fn how_far_partitions_are_is_remembered_under_the_latest_epoch() {
     let tp = TopicPartition::new("shop.orders", 0);
     let owned = |epoch, done| Owned {
         epoch: Epoch(epoch),
+        claimed: None,
         done: NextOffset(done),
         held_max: NextOffset(7),
         topic_id: Some(format!("id {epoch}")),
@@ -220,7 +221,12 @@ fn how_far_partitions_are_is_remembered_under_the_latest_epoch() {
     let both = Journal::open(folder.path(), "p").expect("opens");
     assert_eq!(both.remembered().owned[&tp], owned(3, 20));
     drop(both);
-    assert_eq!(Journal::open(folder.path(), "p").expect("opens").remembered().owned[&tp], owned(3, 20));
+    let mut again = Journal::open(folder.path(), "p").expect("opens");
+    assert_eq!(again.remembered().owned[&tp], owned(3, 20));
+    again.claim(&[(tp.clone(), Epoch(4))].into_iter().collect()).expect("claims");
+    drop(again);
+    let claimed = Owned { claimed: Some(Epoch(4)), ..owned(3, 20) };
+    assert_eq!(Journal::open(folder.path(), "p").expect("opens").remembered().owned[&tp], claimed);
 }
 
 /// Set in the process whose files may not have more than a KiB.
@@ -333,7 +339,13 @@ fn a_journal_that_could_not_be_written_anew_takes_nothing_more() {
 #[test]
 fn of_two_plans_for_the_same_records_that_of_the_later_owner_counts() {
     let tp = TopicPartition::new("shop.orders", 0);
-    let owned = |epoch| Owned { epoch: Epoch(epoch), done: NextOffset(40), held_max: NextOffset(40), topic_id: None };
+    let owned = |epoch| Owned {
+        epoch: Epoch(epoch),
+        claimed: None,
+        done: NextOffset(40),
+        held_max: NextOffset(40),
+        topic_id: None,
+    };
     for later_is_first in [true, false] {
         let folder = tempfile::tempdir().expect("a folder");
         let mut first = Journal::open(folder.path(), "p").expect("opens");
