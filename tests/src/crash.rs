@@ -388,7 +388,8 @@ impl Ring {
     /// # Errors
     /// If a log cannot be read.
     pub fn marks(&self) -> Result<Marks> {
-        let mut marks = Marks::default();
+        // Of a partition of which no batch has had a record, no table says anything.
+        let mut marks = Marks { done: (0..PARTITIONS).map(|partition| (partition, 0)).collect(), ..Marks::default() };
         for (table, sink, _) in self.tables() {
             let held = marks.held.entry(table.clone()).or_default();
             for (id, at) in log::commits(&table)?.iter().flat_map(log::Commit::transactions) {
