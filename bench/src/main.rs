@@ -1,6 +1,7 @@
 //! `lakemill-bench`: measures the product as a user runs it, against a broker that is there. One verb a measurement; each
 //! prints JSON lines, which bench/RESULTS.md quotes. `make bench` starts the broker and runs them all.
 
+mod commits;
 mod latency;
 mod native;
 mod pipeline;

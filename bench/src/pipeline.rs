@@ -1,6 +1,7 @@
 //! The pipeline file that the benchmarks run: a topic through one component into a Delta table.
 
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
 
@@ -43,4 +44,11 @@ sinks:
     let path = folder.join("pipeline.yaml");
     std::fs::write(&path, text)?;
     Ok(path)
+}
+
+/// A pipeline that looks out for new code.
+pub fn watch(file: &Path) -> anyhow::Result<Child> {
+    let mut command = Command::new(lakemill()?);
+    command.arg("run").arg(file).arg("--watch").env("LAKEMILL_LOG", "warn");
+    Ok(command.stdout(Stdio::null()).spawn()?)
 }

@@ -64,14 +64,27 @@ fn main() -> Result<()> {
 }
 
 fn kills(broker: &Broker, seed: u64, count: u32) -> Result<Outcome> {
+    let cycle = |ring: &mut Ring| {
+        let kill = if ring.random().u32(0..4) == 0 { Kill::Early } else { Kill::Late };
+        ring.cycle(&kill)
+    };
+    rounds(seed, count, |seed| Ring::new(broker, seed, RATE), cycle)
+}
+
+/// Kills, with a look of the oracle after some of them.
+fn rounds(
+    seed: u64,
+    count: u32,
+    ring: impl Fn(u64) -> Result<Ring>,
+    cycle: impl Fn(&mut Ring) -> Result<()>,
+) -> Result<Outcome> {
     let mut all = Outcome::default();
     let mut round = 0;
     while all.kills < count {
         let seed = seed + round;
-        let mut ring = Ring::new(broker, seed, RATE)?;
+        let mut ring = ring(seed)?;
         for _ in 0..KILLS_PER_ROUND.min(count - all.kills) {
-            let kill = if ring.random().u32(0..4) == 0 { Kill::Early } else { Kill::Late };
-            ring.cycle(&kill).with_context(|| format!("seed {seed}"))?;
+            cycle(&mut ring).with_context(|| format!("seed {seed}"))?;
         }
         add(&mut all, ring.finish().with_context(|| format!("seed {seed}"))?);
         round += 1;
@@ -110,7 +123,7 @@ fn at_failpoint(broker: &Broker, seed: u64, point: &str, count: u32) -> Result<O
             break;
         }
         // Some are reached once or twice in the life of a process.
-        let rare = ["start", "schemas", "component", "sink-claimed", "claim-noted", "plan-voided", "refusal"];
+        let rare = ["start", "schemas", "component", "sink-claimed", "claim", "plan-voided", "refusal"];
         let often = !rare.iter().any(|rare| point.starts_with(rare));
         let times = if often && ring.outcome().missed == missed { ring.random().u32(1..8) } else { 1 };
         missed = ring.outcome().missed;

@@ -6,6 +6,8 @@ use lakemill_tests::broker::Broker;
 use lakemill_tests::crash::{Kill, MIX, Outcome, Ring};
 use lakemill_tests::orders::Mix;
 
+use crate::{KILLS_PER_ROUND, rounds};
+
 /// How processes start: the last way takes what another one had on trial at once.
 const WAYS: [&[&str]; 5] = [
     &["--shadow"],
@@ -22,28 +24,18 @@ const POINTS: [&str; 6] =
 /// A trial ends with the first order that the component fails on: some live long enough to be promoted.
 const POISON: u32 = 2_000;
 
-/// Kills between two looks of the oracle.
-const KILLS_PER_ROUND: u32 = 50;
-
 pub fn run(broker: &Broker, seed: u64, count: u32, rate: u64) -> Result<Outcome> {
-    let mut all = Outcome::default();
-    let mut round = 0;
-    while all.kills < count {
-        let seed = seed + round;
-        let mut ring = Ring::with_mix(broker, seed, rate, Mix { poison: POISON, ..MIX })?;
-        for _ in 0..KILLS_PER_ROUND.min(count - all.kills) {
-            let (way, point) = (ring.random().usize(0..WAYS.len()), ring.random().usize(0..POINTS.len()));
-            let kill = match ring.random().u32(0..4) {
-                0 => Kill::Early,
-                1 => Kill::At(POINTS[point].to_owned(), ring.random().u32(1..8)),
-                _ => Kill::Late,
-            };
-            ring.options(WAYS[way]);
-            ring.cycle(&kill).with_context(|| format!("seed {seed}, {kill:?}, {:?}", WAYS[way]))?;
-        }
-        crate::add(&mut all, ring.finish().with_context(|| format!("seed {seed}"))?);
-        round += 1;
-    }
+    let ring = |seed| Ring::with_mix(broker, seed, rate, Mix { poison: POISON, ..MIX });
+    let all = rounds(seed, count, ring, |ring| {
+        let (way, point) = (ring.random().usize(0..WAYS.len()), ring.random().usize(0..POINTS.len()));
+        let kill = match ring.random().u32(0..4) {
+            0 => Kill::Early,
+            1 => Kill::At(POINTS[point].to_owned(), ring.random().u32(1..8)),
+            _ => Kill::Late,
+        };
+        ring.options(WAYS[way]);
+        ring.cycle(&kill).with_context(|| format!("{kill:?}, {:?}", WAYS[way]))
+    })?;
     ensure!(count < KILLS_PER_ROUND || (all.promoted > 0 && all.rolled_back > 0), "no trial came to an end: {all:?}");
     Ok(all)
 }

@@ -9,7 +9,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::context::Signal;
 use super::edges::{Entry, log_loss};
-use super::identity::{Asked, compare};
+use super::identity::compare;
 use super::inquiry::{Inquiry, serve_events};
 use super::source::Trouble;
 use super::verdict::{Verdict, verdict};
@@ -126,8 +126,7 @@ impl KafkaSource {
 
     /// Looks whether the topics are the ones that were read.
     fn recognize(&self) -> Result<(), SourceError> {
-        let Asked { witness, .. } = &self.informants;
-        compare(&self.ids, &self.ask().ids(witness, self.ids.keys())?)
+        compare(&self.ids, &self.ask().ids(&self.informants.witness, self.ids.keys())?)
     }
 
     /// Ends the trouble, or the source.
