@@ -2,6 +2,7 @@
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -10,12 +11,15 @@ use serde_json::{Value, json};
 /// Far longer than a commit may take to come.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Asks again and again.
-pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
+/// Asks again and again while the pipeline runs.
+pub fn until<T>(what: &str, running: &mut Child, mut ask: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
         if let Some(answer) = ask() {
             return Ok(answer);
+        }
+        if let Some(status) = running.try_wait()? {
+            anyhow::bail!("the pipeline ended ({status}) before {what} came");
         }
         std::thread::park_timeout(Duration::from_millis(5));
     }

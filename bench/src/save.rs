@@ -2,7 +2,7 @@
 //! under a load, which is how a team deploys.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -54,21 +54,21 @@ pub fn run(brokers: &str, args: &Args) -> anyhow::Result<()> {
 
 fn saves(rounds: u32, file: &Path, project: &Path, source: &Path, log: &mut Log) -> anyhow::Result<Vec<u64>> {
     let mut running = pipeline::watch(file)?;
-    let times = (1..=rounds).map(|round| save(round, project, source, log)).collect();
+    let times = (1..=rounds).map(|round| save(round, &mut running, project, source, log)).collect();
     running.kill()?;
     running.wait()?;
     times
 }
 
 /// Milliseconds from a save to the first commit that names the new code.
-fn save(round: u32, project: &Path, source: &Path, log: &mut Log) -> anyhow::Result<u64> {
-    let before = until("a commit", || log.newest().transpose())??;
+fn save(round: u32, running: &mut Child, project: &Path, source: &Path, log: &mut Log) -> anyhow::Result<u64> {
+    let before = until("a commit", running, || log.newest().transpose())??;
     let changed = TRANSFORM.replace(LINE, &LINE.replace("0.0", &format!("{round}.0")));
     ensure!(changed != TRANSFORM, "{LINE} is not in the transform");
     let saved = Instant::now();
     std::fs::write(source, changed)?;
     let built = build(project)?;
-    until("a commit by the new code", || log.newest_but(&before).transpose())??;
+    until("a commit by the new code", running, || log.newest_but(&before).transpose())??;
     let took = u64::try_from(saved.elapsed().as_millis())?;
     println!("{}", json!({ "round": round, "build_ms": built.as_millis(), "save_to_commit_ms": took }));
     Ok(took)

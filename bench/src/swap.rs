@@ -52,9 +52,9 @@ pub fn run(brokers: &str, args: &Args) -> anyhow::Result<()> {
 fn swaps(count: u32, file: &Path, component: &Path, module: &[u8], log: &mut Log) -> anyhow::Result<()> {
     let mut running = pipeline::watch(file)?;
     let swapped = (1..=count).try_for_each(|number| {
-        let before = until("a commit", || log.newest().transpose())??;
+        let before = until("a commit", &mut running, || log.newest().transpose())??;
         install(component, module, number % VERSIONS)?;
-        until("a commit by the new code", || log.newest_but(&before).transpose())??;
+        until("a commit by the new code", &mut running, || log.newest_but(&before).transpose())??;
         // Anywhere between two batches.
         std::thread::park_timeout(Duration::from_millis(100 + u64::from(number * 37 % 64)));
         Ok(())

@@ -80,6 +80,19 @@ pub enum SourceError {
         /// The id of the one that is there.
         found: String,
     },
+    /// There are records, the brokers say, and none comes: the client has lost sight of the brokers.
+    #[error(
+        "{partition} has records up to {end}, and none has come from {next} on although the brokers answer: reading has to begin anew; \
+         if that does not help, see what the brokers' logs say of this client"
+    )]
+    Stalled {
+        /// Where.
+        partition: TopicPartition,
+        /// The position.
+        next: NextOffset,
+        /// One past the last offset that is there.
+        end: NextOffset,
+    },
     /// The client refuses its configuration.
     #[error("kafka refuses the configuration: {0}")]
     Config(String),
@@ -99,6 +112,7 @@ impl SourceError {
         match self {
             SourceError::Unreachable { .. } | SourceError::NoSuchTopic { .. } => Disposition::HaltUnreachable,
             SourceError::Config(_) => Disposition::HaltInvalid,
+            SourceError::Stalled { .. } => Disposition::Retry,
             SourceError::DataLoss { .. }
             | SourceError::WentBack { .. }
             | SourceError::MadeAnew { .. }

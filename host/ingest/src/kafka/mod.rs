@@ -8,8 +8,10 @@ mod inquiry;
 mod native;
 mod options;
 mod properties;
+mod questions;
 mod replay;
 mod source;
+mod stall;
 mod steering;
 mod verdict;
 

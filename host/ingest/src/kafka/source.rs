@@ -21,6 +21,8 @@ use super::edges::{Entry, log_loss};
 use super::identity::{Asked, Voucher, compare};
 use super::inquiry::{Inquiry, TRY, leader};
 use super::native::{Fetched, RecordQueue};
+use super::questions::EndsQuestion;
+use super::stall::Watch;
 use super::verdict::{Verdict, verdict};
 use super::{KafkaOptions, OnDataLoss};
 use crate::batching::{Carry, Filling, fits, full, len, wait};
@@ -60,6 +62,10 @@ pub struct KafkaSource {
     pub(super) reading: bool,
     pub(super) events_at: Instant,
     pub(super) topics_at: Instant,
+    /// Whether what there is also comes.
+    pub(super) watch: Watch,
+    /// What it asked, and nobody answered yet.
+    pub(super) ends: Option<EndsQuestion>,
 }
 
 /// What stops a partition, or all.
@@ -96,6 +102,8 @@ impl KafkaSource {
             reading: false,
             events_at: Instant::now(),
             topics_at: Instant::now(),
+            watch: Watch::new(Instant::now()),
+            ends: None,
             options: Arc::new(options),
         };
         if source.options.group.is_some() {
@@ -124,7 +132,7 @@ impl KafkaSource {
 
     /// Appends what there is, waiting for up to `patience` if there is nothing.
     fn fill(&mut self, batch: &mut RawBatch, limits: &BatchLimits, until: Instant, patience: Duration) {
-        let Self { queue, progress, filling, carry, trouble, .. } = self;
+        let Self { queue, progress, filling, carry, trouble, watch, .. } = self;
         if let Some(kept) = carry.take() {
             let record = kept.record();
             if let Some(at) = progress.find(record.topic, record.partition) {
@@ -133,8 +141,10 @@ impl KafkaSource {
             }
             return;
         }
+        let (asked, mut came) = (Instant::now(), None);
         queue.serve(patience, |fetched| match fetched {
             Fetched::Record(record) => {
+                came.get_or_insert_with(Instant::now);
                 let Some(at) = progress.find(record.topic, record.partition) else {
                     return ControlFlow::Continue(());
                 };
@@ -170,6 +180,7 @@ impl KafkaSource {
                 ControlFlow::Break(())
             }
         });
+        watch.waited(came.unwrap_or_else(Instant::now).duration_since(asked));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the source does between records: it listens to the group and to the client, points the client at
 //! positions, and ends trouble or itself. Never appends a record.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lakemill_model::{Polled, RawBatch, SourceError};
@@ -11,12 +12,17 @@ use super::context::Signal;
 use super::edges::{Entry, log_loss};
 use super::identity::compare;
 use super::inquiry::{Inquiry, serve_events};
+use super::questions::EndsQuestion;
 use super::source::Trouble;
+use super::stall::{Place, Watch};
 use super::verdict::{Verdict, verdict};
 use super::{KafkaOptions, KafkaSource};
 
 /// How often the client's events are served while records come.
 const EVENTS_EVERY: Duration = Duration::from_millis(5);
+
+/// How long the brokers may take to say where partitions end.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl KafkaSource {
     /// Lets the client do its work, and looks for new partitions.
@@ -42,6 +48,28 @@ impl KafkaSource {
                 let new = found.into_iter().filter(|tp| self.known.insert(tp.clone()));
                 self.unsaid.extend(new);
             }
+        }
+        self.look(now)
+    }
+
+    /// Looks whether there is something that the client does not bring. The second client is asked: the first one may have lost a leader.
+    fn look(&mut self, now: Instant) -> Result<(), SourceError> {
+        if let Some(question) = &self.ends {
+            let Some(answer) = question.answer() else { return Ok(()) };
+            self.ends = None;
+            let ends = answer.unwrap_or_else(|(code, reason)| {
+                tracing::debug!("where the partitions end is not known: {reason} ({code})");
+                Vec::new()
+            });
+            let progress = &mut self.progress;
+            return self.watch.judge(ends.into_iter().filter_map(|(tp, end)| {
+                let at = progress.find(&tp.topic, tp.partition)?;
+                Some(Place { next: progress.at(at).next, tp, end })
+            }));
+        }
+        if self.reading && self.watch.due(now) {
+            let partitions = self.progress.iter().map(|(tp, _)| tp);
+            self.ends = Some(EndsQuestion::ask(Arc::clone(&self.informants.witness), partitions, PATIENCE)?);
         }
         Ok(())
     }
@@ -107,6 +135,7 @@ impl KafkaSource {
     /// Points the client at where the partitions stand: what it holds ready is fetched again.
     pub(super) fn place(&mut self) -> Result<(), SourceError> {
         self.carry = None;
+        self.watch = Watch::new(Instant::now());
         if self.consumer.context().has_signal() {
             // The group has decided anew: what it hears from us now would be taken for the answer to that.
             return Ok(());

@@ -103,6 +103,30 @@ fn only_what_was_committed_is_read_and_ends_are_found_behind_control_records() {
 }
 
 #[test]
+fn a_partition_that_has_nothing_for_us_has_not_stalled() {
+    let Some(lane) = Lane::open("quiet", 2, &[]) else { return };
+    let forever = KafkaOptions { until_caught_up: false, ..options(&lane.brokers, &[&lane.topic]) };
+    let mut reader = Reader::open(forever, StartAt::Earliest).expect("topics");
+    let producer = lane.transactional();
+    producer.begin().expect("begun");
+    write(&producer, &lane.topic, 0, 0, 10);
+    producer.commit().expect("committed");
+    reader.run(|reader, _| reader.count() == 10).expect("readable");
+    // Three records and their abort, while we wait at the end; and a transaction that stays open.
+    producer.begin().expect("begun");
+    write(&producer, &lane.topic, 0, 900, 3);
+    producer.abort().expect("aborted");
+    producer.begin().expect("begun");
+    write(&producer, &lane.topic, 1, 0, 5);
+    // It takes two looks to find that something has stalled, 10 s apart.
+    let start = Instant::now();
+    reader.run(|_, _| start.elapsed() > Duration::from_secs(23)).expect("nobody missed anything");
+    assert_eq!(reader.positions, at(&[(&tp(&lane.topic, 0), 15), (&tp(&lane.topic, 1), 0)]));
+    producer.commit().expect("committed");
+    reader.run(|reader, _| reader.count() == 15).expect("readable");
+}
+
+#[test]
 fn gaps_of_compaction_are_crossed() {
     let compacting = [
         ("cleanup.policy", "compact"),

@@ -9,6 +9,8 @@ use lakemill_ingest::{KafkaOptions, KafkaSource, OnDataLoss};
 use lakemill_model::{
     BatchLimits, Disposition, NextOffset, Polled, PositionDelta, RawBatch, Source, SourceError, StartAt, source::range,
 };
+use rdkafka::mocking::MockCluster;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use crate::driver::{LIMITS, Reader, at, noise, numbers, options, outgoing, producer, read, tp, write};
 
@@ -408,4 +410,30 @@ fn secrets_are_in_no_error() {
     ] {
         assert!(!error.contains("hunter2"), "{error}");
     }
+}
+
+#[test]
+fn records_that_do_not_come_although_they_are_there_are_an_error_that_may_pass() {
+    let cluster = MockCluster::new(1).expect("a cluster");
+    cluster.create_topic("t", 2, 1).expect("a topic");
+    let servers = cluster.bootstrap_servers();
+    let producer = producer(&servers);
+    write(&producer, "t", 0, 0, 100);
+    let forever = KafkaOptions { until_caught_up: false, ..options(&servers, &["t"]) };
+    let mut reader = Reader::open(forever.clone(), StartAt::Earliest).expect("topics");
+    reader.run(|reader, _| reader.count() == 100).expect("readable");
+    // To the client, a reason to try again; there are enough for more than a minute.
+    cluster.request_errors(RDKafkaApiKey::Fetch, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR; 10_000]);
+    write(&producer, "t", 0, 100, 1);
+    let error = reader.run(|_, _| false).expect_err("nothing comes");
+    let stalled =
+        |next, end| SourceError::Stalled { partition: tp("t", 0), next: NextOffset(next), end: NextOffset(end) };
+    assert_eq!(error.to_string(), stalled(100, 101).to_string());
+    assert_eq!(error.disposition(), Disposition::Retry);
+
+    cluster.clear_request_errors(RDKafkaApiKey::Fetch);
+    let mut anew = Reader::open(forever, StartAt::Earliest).expect("topics");
+    anew.positions = reader.positions;
+    anew.run(|reader, _| reader.count() == 1).expect("readable");
+    assert_eq!(anew.values("t", 0), numbers(100, 1));
 }
