@@ -80,7 +80,7 @@ pub enum SourceError {
         /// The id of the one that is there.
         found: String,
     },
-    /// There are records, the brokers say, and none comes: the client has lost sight of the brokers.
+    /// There are records, the brokers say, and none comes.
     #[error(
         "{partition} has records up to {end}, and none has come from {next} on although the brokers answer: reading has to begin anew; \
          if that does not help, see what the brokers' logs say of this client"

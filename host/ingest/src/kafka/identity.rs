@@ -11,7 +11,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use super::KafkaOptions;
 use super::connection::{Connection, Witness};
 use super::inquiry::{Inquiry, PAUSE, TRY, leader};
-use super::questions::{IdsAnswer, IdsQuestion};
+use super::native::{IdsAnswer, IdsQuestion};
 use super::verdict::{Verdict, verdict};
 
 /// How a source asks about its topics.

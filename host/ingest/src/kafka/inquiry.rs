@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use lakemill_model::{NextOffset, Positions, SourceError, TopicIds, TopicPartition};
@@ -15,7 +16,7 @@ use super::KafkaOptions;
 use super::connection::Witness;
 use super::context::Context;
 use super::edges::Edges;
-use super::questions::IdsQuestion;
+use super::native::{IdsQuestion, ends};
 use super::verdict::{Verdict, advice, verdict};
 
 /// A question is asked again after this time: the client doesn't say by itself why nobody answers.
@@ -155,8 +156,8 @@ impl Inquiry<'_> {
             {
                 (code, reason) = (why, words);
             }
-            let unseen =
-                verdict(code) == Verdict::TopicGone && start.elapsed() < UNSEEN.min(self.options.connect_timeout);
+            let unseen = code == RDKafkaErrorCode::UnknownTopicOrPartition
+                && start.elapsed() < UNSEEN.min(self.options.connect_timeout / 3);
             if !unseen && let Some(error) = self.failure(topic, code, &reason) {
                 return Err(error);
             }
@@ -209,6 +210,27 @@ pub(super) fn serve_events(consumer: &BaseConsumer<Context>, wait: Duration) -> 
         }
     }
     last
+}
+
+/// Partitions with their ends, or why nobody says.
+pub(super) type Ends = KafkaResult<Vec<(TopicPartition, i64)>>;
+
+/// Asks where partitions end, as it is for readers of what was committed. The answer comes within `timeout`, and nobody waits for it; those that
+/// nobody tells the end of are left out.
+///
+/// librdkafka's own question without waiting (`rd_kafka_ListOffsets`) may use memory that it has freed, if it hears of a leader just as it is
+/// asked: so there is a thread.
+pub(super) fn ask_ends(witness: &Arc<Witness>, partitions: Vec<TopicPartition>, timeout: Duration) -> Receiver<Ends> {
+    let (answer, inbox) = channel();
+    let witness = Arc::clone(witness);
+    let ask = move || {
+        // Whoever asked may be gone.
+        answer.send(ends(&witness, &partitions, timeout)).unwrap_or_default();
+    };
+    if let Err(error) = std::thread::Builder::new().name("kafka-ends".to_owned()).spawn(ask) {
+        tracing::warn!("where the partitions end is not asked: {error}");
+    }
+    inbox
 }
 
 /// A broker that leads a partition of a topic, now.

@@ -8,7 +8,6 @@ mod inquiry;
 mod native;
 mod options;
 mod properties;
-mod questions;
 mod replay;
 mod source;
 mod stall;

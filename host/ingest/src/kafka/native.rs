@@ -6,7 +6,7 @@
 //! of 741 bytes). Rebalances, logs and answers to commits still come by `BaseConsumer::poll`: this queue
 //! holds records, ends of partitions and their errors only.
 //!
-//! All `unsafe` of the crate is here and in `questions.rs`.
+//! And what rdkafka has no call for: the ids of topics, and the ends of partitions for a client that is no consumer. All `unsafe` of the crate is here.
 
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::ops::ControlFlow;
@@ -17,9 +17,10 @@ use std::time::Duration;
 use lakemill_model::{RecordRef, TopicPartition};
 use rdkafka::bindings as rd;
 use rdkafka::consumer::Consumer;
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
 
-use super::connection::Connection;
+use super::connection::{Connection, Witness};
 
 /// What a partition has to say.
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +112,142 @@ impl Drop for RecordQueue {
     fn drop(&mut self) {
         // SAFETY: ours, destroyed once, while the client is alive.
         unsafe { rd::rd_kafka_queue_destroy(self.queue.as_ptr()) }
+    }
+}
+
+/// A question about topics on its way to the cluster: their ids.
+pub(super) struct IdsQuestion {
+    queue: NonNull<rd::rd_kafka_queue_t>,
+    /// The queue belongs to this client and must go first.
+    witness: Arc<Witness>,
+}
+
+// SAFETY: as of `RecordQueue`.
+#[expect(unsafe_code, reason = "a handle of a library that is thread-safe")]
+unsafe impl Send for IdsQuestion {}
+
+/// Topics, each with its id or why there is none. An id is empty where the cluster has none: before Kafka 2.8.
+pub(super) type IdsAnswer = Result<Vec<(String, Result<String, RDKafkaErrorCode>)>, (RDKafkaErrorCode, String)>;
+
+impl IdsQuestion {
+    /// Asks a broker. After `timeout` the answer is an error.
+    #[expect(unsafe_code, reason = "rdkafka has no call for it")]
+    pub fn ask<'a>(
+        witness: Arc<Witness>,
+        broker: i32,
+        topics: impl Iterator<Item = &'a str>,
+        timeout: Duration,
+    ) -> Self {
+        let names: Vec<_> = topics.filter_map(|topic| CString::new(topic).ok()).collect();
+        let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
+        let client = witness.native_ptr();
+        let ms = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX).max(1);
+        // SAFETY: client, names and pointers are alive; librdkafka copies what it keeps. What is made here is given back here, but
+        // for the queue, which goes with `self`.
+        let queue = unsafe {
+            let collection = rd::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
+            let options =
+                rd::rd_kafka_AdminOptions_new(client, rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+            // They refuse times of more than an hour, and numbers that no broker has.
+            rd::rd_kafka_AdminOptions_set_request_timeout(options, ms, std::ptr::null_mut(), 0);
+            rd::rd_kafka_AdminOptions_set_broker(options, broker, std::ptr::null_mut(), 0);
+            let queue = rd::rd_kafka_queue_new(client);
+            rd::rd_kafka_DescribeTopics(client, collection, options, queue);
+            rd::rd_kafka_AdminOptions_destroy(options);
+            rd::rd_kafka_TopicCollection_destroy(collection);
+            queue
+        };
+        Self { queue: NonNull::new(queue).expect("librdkafka aborts if it has no memory"), witness }
+    }
+
+    /// The client that asks.
+    pub fn witness(&self) -> &Arc<Witness> {
+        &self.witness
+    }
+
+    /// The answer, after up to `wait`; `None`: there is none yet.
+    #[expect(unsafe_code, reason = "rdkafka has no call for it")]
+    pub fn answer(&self, wait: Duration) -> Option<IdsAnswer> {
+        let ms = c_int::try_from(wait.as_millis()).unwrap_or(c_int::MAX);
+        // SAFETY: the queue is alive and gets nothing but this answer. What librdkafka points to is part of the event, which is given back
+        // after the last look at it; a null pointer is no event, no result, or no topic.
+        unsafe {
+            let event = rd::rd_kafka_queue_poll(self.queue.as_ptr(), ms);
+            if event.is_null() {
+                return None;
+            }
+            let code = rd::rd_kafka_event_error(event);
+            let result = rd::rd_kafka_event_DescribeTopics_result(event);
+            let answer = if code != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || result.is_null() {
+                let words = rd::rd_kafka_event_error_string(event);
+                let words = if words.is_null() { c"" } else { CStr::from_ptr(words) };
+                Err((code.into(), words.to_string_lossy().into_owned()))
+            } else {
+                let mut count = 0;
+                let topics = rd::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+                let topics = if count == 0 { &[][..] } else { std::slice::from_raw_parts(topics, count) };
+                Ok(topics.iter().filter(|topic| !topic.is_null()).map(|topic| described(*topic)).collect())
+            };
+            rd::rd_kafka_event_destroy(event);
+            Some(answer)
+        }
+    }
+}
+
+impl Drop for IdsQuestion {
+    #[expect(unsafe_code, reason = "gives back what `ask` got")]
+    fn drop(&mut self) {
+        // SAFETY: ours, destroyed once, while the client is alive; an answer that comes later is dropped.
+        unsafe { rd::rd_kafka_queue_destroy(self.queue.as_ptr()) }
+    }
+}
+
+/// Where partitions end, for readers of what was committed; waits for up to `timeout`. Those that nobody tells the end of are left out.
+#[expect(unsafe_code, reason = "rdkafka has it for consumers only")]
+pub(super) fn ends(
+    witness: &Witness,
+    partitions: &[TopicPartition],
+    timeout: Duration,
+) -> KafkaResult<Vec<(TopicPartition, i64)>> {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for tp in partitions {
+        // Kafka's ListOffsets takes -1 for a time: the end.
+        list.add_partition_offset(&tp.topic, tp.partition, Offset::End)?;
+    }
+    let ms = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
+    // SAFETY: client and list are alive; the call writes into the list, and into nothing after it has returned.
+    let error = unsafe { rd::rd_kafka_offsets_for_times(witness.native_ptr(), list.ptr(), ms) };
+    if error != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+        return Err(KafkaError::OffsetFetch(error.into()));
+    }
+    let told = list.elements().into_iter().filter_map(|element| match (element.error(), element.offset()) {
+        (Ok(()), Offset::Offset(end)) => Some((TopicPartition::new(element.topic(), element.partition()), end)),
+        _ => None,
+    });
+    Ok(told.collect())
+}
+
+/// # Safety
+/// `topic` must come from librdkafka and be alive.
+#[expect(unsafe_code, reason = "reads what librdkafka's pointers point to")]
+unsafe fn described(topic: *const rd::rd_kafka_TopicDescription_t) -> (String, Result<String, RDKafkaErrorCode>) {
+    // SAFETY: name and id are part of the description; a null pointer is no error, or no id.
+    unsafe {
+        let name = CStr::from_ptr(rd::rd_kafka_TopicDescription_name(topic)).to_string_lossy().into_owned();
+        let error = rd::rd_kafka_TopicDescription_error(topic);
+        if !error.is_null() {
+            let code = rd::rd_kafka_error_code(error);
+            if code != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return (name, Err(code.into()));
+            }
+        }
+        let id = rd::rd_kafka_TopicDescription_topic_id(topic);
+        let none = id.is_null()
+            || (rd::rd_kafka_Uuid_most_significant_bits(id), rd::rd_kafka_Uuid_least_significant_bits(id)) == (0, 0);
+        let text = if none { std::ptr::null() } else { rd::rd_kafka_Uuid_base64str(id) };
+        let text = if text.is_null() { "".into() } else { CStr::from_ptr(text).to_string_lossy() };
+        // Kafka's own tools write ids with the alphabet for file names.
+        (name, Ok(text.replace('+', "-").replace('/', "_")))
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use lakemill_model::{
@@ -19,9 +20,8 @@ use super::connection::{Connection, Witness};
 use super::context::Signal;
 use super::edges::{Entry, log_loss};
 use super::identity::{Asked, Voucher, compare};
-use super::inquiry::{Inquiry, TRY, leader};
+use super::inquiry::{Ends, Inquiry, TRY, leader};
 use super::native::{Fetched, RecordQueue};
-use super::questions::EndsQuestion;
 use super::stall::Watch;
 use super::verdict::{Verdict, verdict};
 use super::{KafkaOptions, OnDataLoss};
@@ -64,8 +64,8 @@ pub struct KafkaSource {
     pub(super) topics_at: Instant,
     /// Whether what there is also comes.
     pub(super) watch: Watch,
-    /// What it asked, and nobody answered yet.
-    pub(super) ends: Option<EndsQuestion>,
+    /// Where the answer comes that it waits for.
+    pub(super) ends: Option<Receiver<Ends>>,
 }
 
 /// What stops a partition, or all.
@@ -180,7 +180,7 @@ impl KafkaSource {
                 ControlFlow::Break(())
             }
         });
-        watch.waited(came.unwrap_or_else(Instant::now).duration_since(asked));
+        watch.waited(came.unwrap_or_else(Instant::now).duration_since(asked), came.is_some());
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the source does between records: it listens to the group and to the client, points the client at
 //! positions, and ends trouble or itself. Never appends a record.
 
-use std::sync::Arc;
+use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
 use lakemill_model::{Polled, RawBatch, SourceError};
@@ -11,8 +11,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::context::Signal;
 use super::edges::{Entry, log_loss};
 use super::identity::compare;
-use super::inquiry::{Inquiry, serve_events};
-use super::questions::EndsQuestion;
+use super::inquiry::{Inquiry, ask_ends, serve_events};
 use super::source::Trouble;
 use super::stall::{Place, Watch};
 use super::verdict::{Verdict, verdict};
@@ -52,24 +51,31 @@ impl KafkaSource {
         self.look(now)
     }
 
-    /// Looks whether there is something that the client does not bring. The second client is asked: the first one may have lost a leader.
+    /// Looks whether there is something that the client does not bring. The second client is asked: the first one may have lost a broker.
     fn look(&mut self, now: Instant) -> Result<(), SourceError> {
-        if let Some(question) = &self.ends {
-            let Some(answer) = question.answer() else { return Ok(()) };
+        if let Some(inbox) = &self.ends {
+            let ends = match inbox.try_recv() {
+                Ok(Ok(ends)) => ends,
+                Err(TryRecvError::Empty) => return Ok(()),
+                Ok(Err(error)) => {
+                    tracing::debug!("where the partitions end is not known: {error}");
+                    Vec::new()
+                }
+                Err(TryRecvError::Disconnected) => Vec::new(),
+            };
             self.ends = None;
-            let ends = answer.unwrap_or_else(|(code, reason)| {
-                tracing::debug!("where the partitions end is not known: {reason} ({code})");
-                Vec::new()
-            });
-            let progress = &mut self.progress;
-            return self.watch.judge(ends.into_iter().filter_map(|(tp, end)| {
-                let at = progress.find(&tp.topic, tp.partition)?;
-                Some(Place { next: progress.at(at).next, tp, end })
-            }));
+            let Self { progress, watch, queue, .. } = self;
+            return watch.judge(
+                now,
+                ends.into_iter().filter_map(|(tp, end)| {
+                    let at = progress.find(&tp.topic, tp.partition)?;
+                    Some(Place { next: progress.at(at).next, heard: queue.end_of(&tp), tp, end })
+                }),
+            );
         }
         if self.reading && self.watch.due(now) {
-            let partitions = self.progress.iter().map(|(tp, _)| tp);
-            self.ends = Some(EndsQuestion::ask(Arc::clone(&self.informants.witness), partitions, PATIENCE)?);
+            let partitions = self.progress.iter().map(|(tp, _)| tp.clone()).collect();
+            self.ends = Some(ask_ends(&self.informants.witness, partitions, PATIENCE));
         }
         Ok(())
     }
@@ -135,7 +141,7 @@ impl KafkaSource {
     /// Points the client at where the partitions stand: what it holds ready is fetched again.
     pub(super) fn place(&mut self) -> Result<(), SourceError> {
         self.carry = None;
-        self.watch = Watch::new(Instant::now());
+        (self.watch, self.ends) = (Watch::new(Instant::now()), None);
         if self.consumer.context().has_signal() {
             // The group has decided anew: what it hears from us now would be taken for the answer to that.
             return Ok(());

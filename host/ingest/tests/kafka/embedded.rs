@@ -422,8 +422,8 @@ fn records_that_do_not_come_although_they_are_there_are_an_error_that_may_pass()
     let forever = KafkaOptions { until_caught_up: false, ..options(&servers, &["t"]) };
     let mut reader = Reader::open(forever.clone(), StartAt::Earliest).expect("topics");
     reader.run(|reader, _| reader.count() == 100).expect("readable");
-    // To the client, a reason to try again; there are enough for more than a minute.
-    cluster.request_errors(RDKafkaApiKey::Fetch, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR; 10_000]);
+    // The connection is closed in place of an answer; there are enough for more than a minute.
+    cluster.request_errors(RDKafkaApiKey::Fetch, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR__TRANSPORT; 10_000]);
     write(&producer, "t", 0, 100, 1);
     let error = reader.run(|_, _| false).expect_err("nothing comes");
     let stalled =
