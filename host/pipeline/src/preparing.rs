@@ -120,7 +120,10 @@ impl Bench<'_> {
             return Ok(());
         };
         let (raw, percent) = (&self.job.raw, canary.percent);
-        let is_canary = |record: u32| trial::is_canary(raw.key(&raw.records()[record as usize]), percent);
+        let is_canary = |record: u32| {
+            let record = &raw.records()[record as usize];
+            trial::is_canary(record, raw.key(record), percent)
+        };
         self.part(Side::Main, &lineup.main, &ours, Some(&|record| !is_canary(record)))?;
         let theirs = match &lineup.trial_decoder {
             None => ours,

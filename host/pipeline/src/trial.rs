@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use lakemill_model::RawRecord;
 use serde::Serialize;
 
 /// How new code takes over.
@@ -195,13 +196,27 @@ impl TrialReport {
     }
 }
 
-/// Whether a key goes to the canary: the same for every record of the key, whoever asks.
-pub(crate) fn is_canary(key: Option<&[u8]>, percent: u8) -> bool {
-    key.is_some_and(|key| crc32fast::hash(key) % 100 < u32::from(percent))
+/// Whether a record goes to the canary: the same for every record of a key, whoever asks. Records without a key, which nothing ties to each
+/// other, go by their place.
+pub(crate) fn is_canary(record: &RawRecord, key: Option<&[u8]>, percent: u8) -> bool {
+    let hash = match key {
+        Some(key) => crc32fast::hash(key),
+        None => {
+            let mut place = [0; 12];
+            place[..4].copy_from_slice(&record.partition.to_be_bytes());
+            place[4..].copy_from_slice(&record.offset.to_be_bytes());
+            crc32fast::hash(&place)
+        }
+    };
+    hash % 100 < u32::from(percent)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use lakemill_model::{RawBatch, RecordRef};
+
     use super::*;
 
     fn report(rows: u64) -> TrialReport {
@@ -252,15 +267,38 @@ mod tests {
         assert_eq!(report.judge(&Bounds::default()), None);
     }
 
+    /// Which of 10,000 records go to a canary, with keys or without.
+    fn canaries(with_keys: bool, percent: u8) -> Vec<i64> {
+        let mut batch = RawBatch::default();
+        for offset in 0..10_000 {
+            let key = format!("{{\"id\":{offset}}}");
+            let key = with_keys.then_some(key.as_bytes());
+            batch.push(RecordRef { topic: "t", partition: 0, offset, timestamp_ms: None, key, value: None });
+        }
+        let records = batch.records().iter();
+        records.filter(|record| is_canary(record, batch.key(record), percent)).map(|record| record.offset).collect()
+    }
+
     #[test]
     fn a_key_stays_on_its_side_and_sides_have_their_share() {
-        let keys: Vec<String> = (0..10_000).map(|n| format!("{{\"id\":{n}}}")).collect();
-        let canaries = |percent| keys.iter().filter(|key| is_canary(Some(key.as_bytes()), percent)).count();
-        assert!((800..1_200).contains(&canaries(10)), "{}", canaries(10));
-        assert_eq!((canaries(0), canaries(100)), (0, 10_000));
-        let grows =
-            keys.iter().filter(|k| is_canary(Some(k.as_bytes()), 10)).all(|k| is_canary(Some(k.as_bytes()), 20));
-        assert!(grows, "who is in at 10% is in at 20%");
-        assert!(!is_canary(None, 99), "without a key");
+        for with_keys in [true, false] {
+            let ten = canaries(with_keys, 10);
+            assert!((800..1_200).contains(&ten.len()), "{}", ten.len());
+            assert_eq!((canaries(with_keys, 0).len(), canaries(with_keys, 100).len()), (0, 10_000));
+            let twenty = canaries(with_keys, 20);
+            assert!(ten.iter().all(|offset| twenty.contains(offset)), "who is in at 10% is in at 20%");
+        }
+        let record = |partition, offset| RecordRef {
+            topic: "t",
+            partition,
+            offset,
+            timestamp_ms: None,
+            key: Some(b"k"),
+            value: None,
+        };
+        let mut batch = RawBatch::default();
+        (0..1_000).for_each(|offset| batch.push(record(i32::from(offset % 2 == 0), offset)));
+        let sides = batch.records().iter().map(|record| is_canary(record, batch.key(record), 50));
+        assert_eq!(sides.collect::<BTreeSet<_>>().len(), 1, "a key is on one side");
     }
 }

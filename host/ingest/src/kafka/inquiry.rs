@@ -215,8 +215,8 @@ pub(super) fn serve_events(consumer: &BaseConsumer<Context>, wait: Duration) -> 
 /// Partitions with their ends, or why nobody says.
 pub(super) type Ends = KafkaResult<Vec<(TopicPartition, i64)>>;
 
-/// Asks where partitions end, as it is for readers of what was committed. The answer comes within `timeout`, and nobody waits for it; those that
-/// nobody tells the end of are left out.
+/// Asks where partitions end, as it is for readers of what was committed. The answer comes within `timeout`, and nobody waits for it; partitions
+/// without a leader are left out, and a broker that does not answer is an error.
 ///
 /// librdkafka's own question without waiting (`rd_kafka_ListOffsets`) may use memory that it has freed, if it hears of a leader just as it is
 /// asked: so there is a thread.
@@ -224,8 +224,10 @@ pub(super) fn ask_ends(witness: &Arc<Witness>, partitions: Vec<TopicPartition>, 
     let (answer, inbox) = channel();
     let witness = Arc::clone(witness);
     let ask = move || {
+        let ends = ends(&witness, &partitions, timeout);
+        drop(witness);
         // Whoever asked may be gone.
-        answer.send(ends(&witness, &partitions, timeout)).unwrap_or_default();
+        answer.send(ends).unwrap_or_default();
     };
     if let Err(error) = std::thread::Builder::new().name("kafka-ends".to_owned()).spawn(ask) {
         tracing::warn!("where the partitions end is not asked: {error}");

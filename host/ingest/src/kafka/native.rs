@@ -88,7 +88,7 @@ impl RecordQueue {
     }
 
     /// The end of a partition as of its last fetch, records of open transactions included; `None` before the
-    /// first.
+    /// first, and after one that failed.
     #[expect(unsafe_code, reason = "rdkafka has no safe call for it")]
     pub fn end_of(&self, tp: &TopicPartition) -> Option<i64> {
         let topic = CString::new(tp.topic.as_bytes()).ok()?;
@@ -202,7 +202,8 @@ impl Drop for IdsQuestion {
     }
 }
 
-/// Where partitions end, for readers of what was committed; waits for up to `timeout`. Those that nobody tells the end of are left out.
+/// Where partitions end, for readers of what was committed; waits for up to `timeout`. Those without a leader are left out; a broker that does not
+/// answer is an error.
 #[expect(unsafe_code, reason = "rdkafka has it for consumers only")]
 pub(super) fn ends(
     witness: &Witness,

@@ -70,6 +70,13 @@ impl KafkaOptions {
         set.parse().map_or(Duration::MAX, Duration::from_millis)
     }
 
+    /// How long an answer to a fetch may take by the settings: none comes before there are records, or while the client waits to try again.
+    pub(super) fn answer_time(&self) -> Duration {
+        let names = ["fetch.wait.max.ms", "fetch.error.backoff.ms", "reconnect.backoff.max.ms"];
+        let set = names.iter().filter_map(|name| self.properties.get(name)?.parse().ok());
+        Duration::from_millis(set.max().unwrap_or_default())
+    }
+
     /// The client's configuration.
     ///
     /// # Errors
@@ -186,6 +193,13 @@ mod tests {
         assert_eq!(config.get("fetch.wait.max.ms"), Some("7"), "tuning is free");
         assert_eq!(config.get("group.id"), Some("lakemill.p"));
         assert_eq!(config.get("client.id"), Some("lakemill-p"));
+    }
+
+    #[test]
+    fn whoever_sets_long_waits_is_waited_for() {
+        assert_eq!(options(&[]).answer_time(), Duration::ZERO);
+        let slow = options(&[("fetch.wait.max.ms", "30000"), ("reconnect.backoff.max.ms", "1000")]);
+        assert_eq!(slow.answer_time(), Duration::from_secs(30));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use super::identity::{Asked, Voucher, compare};
 use super::inquiry::{Ends, Inquiry, TRY, leader};
 use super::native::{Fetched, RecordQueue};
 use super::stall::Watch;
+use super::steering::PATIENCE;
 use super::verdict::{Verdict, verdict};
 use super::{KafkaOptions, OnDataLoss};
 use crate::batching::{Carry, Filling, fits, full, len, wait};
@@ -102,7 +103,7 @@ impl KafkaSource {
             reading: false,
             events_at: Instant::now(),
             topics_at: Instant::now(),
-            watch: Watch::new(Instant::now()),
+            watch: Watch::new(Instant::now(), options.answer_time()),
             ends: None,
             options: Arc::new(options),
         };
@@ -180,7 +181,7 @@ impl KafkaSource {
                 ControlFlow::Break(())
             }
         });
-        watch.waited(came.unwrap_or_else(Instant::now).duration_since(asked), came.is_some());
+        watch.waited(came.unwrap_or_else(Instant::now).duration_since(asked));
     }
 }
 
@@ -341,6 +342,12 @@ impl Source for KafkaSource {
 
 impl Drop for KafkaSource {
     fn drop(&mut self) {
+        // Whoever asks holds the second client.
+        if let Some(inbox) = self.ends.take()
+            && inbox.recv_timeout(PATIENCE).is_err()
+        {
+            tracing::debug!("left before it was told where the partitions end");
+        }
         // The client closes only after every question of the group is answered.
         self.consumer.context().close();
         self.progress = Progress::default();

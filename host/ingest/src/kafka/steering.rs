@@ -13,7 +13,7 @@ use super::edges::{Entry, log_loss};
 use super::identity::compare;
 use super::inquiry::{Inquiry, ask_ends, serve_events};
 use super::source::Trouble;
-use super::stall::{Place, Watch};
+use super::stall::Place;
 use super::verdict::{Verdict, verdict};
 use super::{KafkaOptions, KafkaSource};
 
@@ -21,7 +21,7 @@ use super::{KafkaOptions, KafkaSource};
 const EVENTS_EVERY: Duration = Duration::from_millis(5);
 
 /// How long the brokers may take to say where partitions end.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 impl KafkaSource {
     /// Lets the client do its work, and looks for new partitions.
@@ -54,16 +54,18 @@ impl KafkaSource {
     /// Looks whether there is something that the client does not bring. The second client is asked: the first one may have lost a broker.
     fn look(&mut self, now: Instant) -> Result<(), SourceError> {
         if let Some(inbox) = &self.ends {
-            let ends = match inbox.try_recv() {
-                Ok(Ok(ends)) => ends,
+            let answer = match inbox.try_recv() {
                 Err(TryRecvError::Empty) => return Ok(()),
-                Ok(Err(error)) => {
-                    tracing::debug!("where the partitions end is not known: {error}");
-                    Vec::new()
+                Err(TryRecvError::Disconnected) => None,
+                Ok(answer) => {
+                    answer.inspect_err(|error| tracing::debug!("where the partitions end is not known: {error}")).ok()
                 }
-                Err(TryRecvError::Disconnected) => Vec::new(),
             };
             self.ends = None;
+            let Some(ends) = answer else {
+                self.watch.missed(now);
+                return Ok(());
+            };
             let Self { progress, watch, queue, .. } = self;
             return watch.judge(
                 now,
@@ -73,7 +75,7 @@ impl KafkaSource {
                 }),
             );
         }
-        if self.reading && self.watch.due(now) {
+        if self.reading && !self.progress.is_empty() && self.watch.due(now) {
             let partitions = self.progress.iter().map(|(tp, _)| tp.clone()).collect();
             self.ends = Some(ask_ends(&self.informants.witness, partitions, PATIENCE));
         }
@@ -141,7 +143,8 @@ impl KafkaSource {
     /// Points the client at where the partitions stand: what it holds ready is fetched again.
     pub(super) fn place(&mut self) -> Result<(), SourceError> {
         self.carry = None;
-        (self.watch, self.ends) = (Watch::new(Instant::now()), None);
+        self.watch.reset(Instant::now());
+        self.ends = None;
         if self.consumer.context().has_signal() {
             // The group has decided anew: what it hears from us now would be taken for the answer to that.
             return Ok(());
