@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use lakemill_failpoint::{Point, reach};
 use sha2::{Digest, Sha256};
 
-use crate::durable::{io_error, lock_file, replace, sweep, sync_folder, try_lock};
+use crate::durable::{Lock, io_error, replace, sweep, sync_folder};
 use crate::error::StateError;
 
 /// What is kept beside that which somebody needs: the last ones, for a look back.
@@ -33,7 +33,7 @@ pub struct ComponentStore {
 #[derive(Debug)]
 struct Loaded {
     /// A line each; locked.
-    list: File,
+    list: Lock,
     path: PathBuf,
     digests: BTreeSet<String>,
 }
@@ -69,10 +69,8 @@ impl ComponentStore {
     pub fn keep_as(&self, digest: &str, content: &[u8]) -> Result<(), StateError> {
         debug_assert_eq!(sha256(content), digest);
         let path = self.folder.join(digest);
-        let collecting = self.collecting();
-        let lock = lock_file(&collecting)?;
         // Nobody collects between the look at the content and the note of it.
-        lock.lock_shared().map_err(io_error("lock", &collecting))?;
+        let _collecting = Lock::shared(&self.collecting())?;
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         // What is there already moves to the end of the queue of what is removed.
         let kept = File::options().append(true).open(&path).and_then(|file| file.set_modified(SystemTime::now()));
@@ -113,7 +111,7 @@ impl ComponentStore {
     /// If the folder cannot be read; a file that cannot be removed is left for the next time.
     pub fn collect(&self, needed: &BTreeSet<String>) -> Result<(), StateError> {
         // Somebody loads, or collects as well: there is a next time.
-        let Some(_collecting) = try_lock(&self.collecting())? else { return Ok(()) };
+        let Some(_collecting) = Lock::try_alone(&self.collecting())? else { return Ok(()) };
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner).keep_only(needed)?;
         let (mut files, mut loaded) = (Vec::new(), BTreeSet::new());
         for entry in fs::read_dir(&self.folder).map_err(io_error("read", &self.folder))?.flatten() {
@@ -147,7 +145,7 @@ impl Loaded {
         let mut slot = 0;
         loop {
             let path = folder.join(format!("{slot}.lock"));
-            if let Some(list) = try_lock(&path)? {
+            if let Some(list) = Lock::try_alone(&path)? {
                 list.set_len(0).map_err(io_error("empty", &path))?;
                 return Ok(Self { list, path, digests: BTreeSet::new() });
             }
@@ -177,7 +175,7 @@ impl Loaded {
 
 /// What the process that holds a list has loaded; nothing if it is dead. Not synced and not checked: a power cut ends the processes, too.
 fn loaded_by_the_living(list: &Path) -> Result<Vec<String>, StateError> {
-    if try_lock(list)?.is_some() {
+    if Lock::try_alone(list)?.is_some() {
         return Ok(Vec::new());
     }
     let text = fs::read(list).map_err(io_error("read", list))?;
@@ -264,8 +262,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let old = keep_many(folder.path(), NEWEST_KEPT + 1).remove(0);
         let store = ComponentStore::open(folder.path()).expect("opens");
-        let loading = lock_file(&store.collecting()).expect("opens");
-        loading.lock_shared().expect("locks");
+        let loading = Lock::shared(&store.collecting()).expect("locks");
         store.collect(&BTreeSet::new()).expect("leaves it");
         assert!(store.get(&old).expect("reads").is_some());
         drop(loading);

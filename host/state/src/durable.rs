@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -60,18 +61,51 @@ fn is_temporary(name: &str) -> bool {
     words.next() == Some("tmp") && is_number(words.next()) && is_number(words.next()) && words.next().is_some()
 }
 
-/// A file that is only there to be locked.
-pub(crate) fn lock_file(path: &Path) -> Result<File, StateError> {
-    OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(io_error("open", path))
+/// A file that is locked for as long as this lives. It is unlocked by a call and not by being closed: a process that is being started has all
+/// open files of this one, and their locks, until it runs its program.
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+impl Lock {
+    /// Nobody else has it; `None` if somebody does.
+    pub fn try_alone(path: &Path) -> Result<Option<Self>, StateError> {
+        let file = Self::file(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(io_error("lock", path)(error)),
+        }
+    }
+
+    /// Waits until nobody else has it.
+    pub fn alone(path: &Path) -> Result<Self, StateError> {
+        let file = Self::file(path)?;
+        file.lock().map_err(io_error("lock", path)).map(|()| Self(file))
+    }
+
+    /// Waits until nobody has it alone.
+    pub fn shared(path: &Path) -> Result<Self, StateError> {
+        let file = Self::file(path)?;
+        file.lock_shared().map_err(io_error("lock", path)).map(|()| Self(file))
+    }
+
+    fn file(path: &Path) -> Result<File, StateError> {
+        OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(io_error("open", path))
+    }
 }
 
-/// Locks a file for as long as it is open; `None` if somebody else has it.
-pub(crate) fn try_lock(path: &Path) -> Result<Option<File>, StateError> {
-    let file = lock_file(path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(fs::TryLockError::WouldBlock) => Ok(None),
-        Err(fs::TryLockError::Error(error)) => Err(io_error("lock", path)(error)),
+impl Deref for Lock {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // What fails here ends when the file is closed.
+        drop(self.0.unlock());
     }
 }
 

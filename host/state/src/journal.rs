@@ -15,7 +15,7 @@ use lakemill_failpoint::{Point, reach};
 use lakemill_model::{CheckpointId, Epoch, Epochs, NextOffset, Positions, TopicPartition};
 use serde::{Deserialize, Serialize};
 
-use crate::durable::{io_error, replace, sweep, try_lock};
+use crate::durable::{Lock, io_error, replace, sweep};
 use crate::error::StateError;
 use crate::plan::{Cut, Plan};
 use crate::record::{Line, frame, split_first};
@@ -99,7 +99,7 @@ pub struct Journal {
     broken: Option<String>,
     remembered: Remembered,
     records: usize,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Journal {
@@ -391,14 +391,14 @@ fn journal_path(folder: &Path, slot: usize) -> PathBuf {
 }
 
 /// Locks every slot that no running process holds, at least one.
-fn free_slots(folder: &Path) -> Result<Vec<(usize, File)>, StateError> {
+fn free_slots(folder: &Path) -> Result<Vec<(usize, Lock)>, StateError> {
     let mut free = Vec::new();
     for slot in 0..SLOTS_MAX {
         let path = folder.join(format!("{slot}.lock"));
         if !free.is_empty() && !path.exists() {
             break;
         }
-        if let Some(lock) = try_lock(&path)? {
+        if let Some(lock) = Lock::try_alone(&path)? {
             free.push((slot, lock));
         }
     }

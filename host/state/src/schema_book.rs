@@ -10,7 +10,7 @@ use lakemill_failpoint::{Point, reach};
 use lakemill_model::{Field, RowSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::durable::{io_error, lock_file, replace};
+use crate::durable::{Lock, io_error, replace};
 use crate::error::StateError;
 
 /// The file in the state folder; all processes of a pipeline on one machine share it.
@@ -67,9 +67,7 @@ impl SchemaBook {
         ours: RowSchema,
         merge: impl FnOnce(RowSchema, RowSchema) -> RowSchema,
     ) -> Result<RowSchema, StateError> {
-        let lock_path = self.folder.join("schemas.lock");
-        let lock = lock_file(&lock_path)?;
-        lock.lock().map_err(io_error("lock", &lock_path))?;
+        let _lock = Lock::alone(&self.folder.join("schemas.lock"))?;
         let mut pages = self.pages()?;
         let settled = match pages.topics.remove(topic) {
             Some(page) => {

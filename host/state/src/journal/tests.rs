@@ -187,6 +187,17 @@ fn a_plan_that_is_made_anew_and_its_cuts_are_remembered() {
     assert_eq!(Journal::open(folder.path(), "p").expect("opens").remembered().plans, expected);
 }
 
+/// A process has the open files of the one that starts it, until it runs its program.
+#[test]
+fn a_journal_is_free_when_it_is_closed_whoever_is_being_started() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut journal = Journal::open(folder.path(), "p").expect("opens");
+    journal.plan(plan(1, 0, 5)).expect("plan");
+    let _inherited = journal._lock.try_clone().expect("one more of it");
+    drop(journal);
+    assert_eq!(Journal::open(folder.path(), "p").expect("opens").remembered().plans, [plan(1, 0, 5)]);
+}
+
 #[test]
 fn a_journal_of_before_topics_had_ids_is_read() {
     let folder = tempfile::tempdir().expect("a folder");
