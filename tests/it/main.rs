@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod dev;
 mod documents;
+mod evolving;
 mod files;
 mod golden;
 mod hostile;

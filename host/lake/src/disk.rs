@@ -2,7 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use lakemill_failpoint::{Point, answer, reach};
 use lakemill_model::SinkError;
@@ -120,6 +122,23 @@ impl Disk {
     pub(crate) fn adopt(self, hidden: &Path, path: &Path) -> Result<(), DiskError> {
         fs::rename(hidden, path).doing("replace", path)?;
         path.parent().map_or(Ok(()), |dir| self.sync_dir(dir))
+    }
+}
+
+/// What tells a file from another one that has its name by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ground {
+    inode: u64,
+    modified: SystemTime,
+    bytes: u64,
+}
+
+impl Ground {
+    /// The file at `path`; `None` if it is not there.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        Some(Self { inode: metadata.ino(), modified, bytes: metadata.len() })
     }
 }
 

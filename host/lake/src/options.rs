@@ -1,9 +1,10 @@
 //! How a table is written. Options only: nothing here touches the disk.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lakemill_model::SinkError;
+use lakemill_model::{DataType, SinkError};
 
 /// How data files are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,16 @@ pub enum Compression {
     Gzip,
     /// Not at all.
     None,
+}
+
+/// What becomes of a column that the rows have and the table does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SchemaPolicy {
+    /// The table gets it, nullable, in the commit of the first rows that have it.
+    #[default]
+    Additive,
+    /// The rows do not fit: a person adds it, or leaves it out.
+    Strict,
 }
 
 /// A table and how it is written.
@@ -33,13 +44,17 @@ pub struct TableOptions {
     /// Columns whose values make the folders of a new table. A table that exists keeps its own; if columns are named
     /// here, they must be those.
     pub partition_columns: Vec<String>,
+    /// The types of columns that Lakemill makes, by the rows' names, where they are to be wider than the rows'. A table that exists
+    /// keeps its own, which must be those.
+    pub columns: BTreeMap<String, DataType>,
+    /// Whether the table gets the columns that rows have and it does not.
+    pub schema: SchemaPolicy,
     /// Of data files.
     pub compression: Compression,
     /// Rows in a row group of a data file, at most.
     pub row_group_rows_max: usize,
-    /// Files that one batch may make, one per combination of partition values: many more is a partition column chosen wrong.
-    pub partitions_per_batch_max: usize,
-    /// Versions between two log checkpoints (Delta) or lists (Parquet): what a reader reads one by one, at most. 0: never.
+    /// Versions between two log checkpoints (Delta) or lists (Parquet): what a reader reads one by one, at most. 0: never. The property
+    /// `delta.checkpointInterval` of a table goes before it.
     pub checkpoint_interval: u64,
     /// Log entries that are older than this, and that a checkpoint covers, are deleted when a checkpoint is written (Delta). `None`:
     /// never. Time travel ends where they do, and so does the protection of a writer that stood still for longer.
@@ -58,9 +73,10 @@ impl TableOptions {
             tenant: "default".to_owned(),
             pipeline: pipeline.into(),
             partition_columns: Vec::new(),
+            columns: BTreeMap::new(),
+            schema: SchemaPolicy::default(),
             compression: Compression::default(),
             row_group_rows_max: 1 << 20,
-            partitions_per_batch_max: 1000,
             checkpoint_interval: 100,
             log_retention: None,
             fsync: true,

@@ -9,12 +9,15 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::{Date32Type, Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array, RecordBatch, UInt32Array};
+use arrow_array::types::{
+    Date32Type, Decimal128Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
+};
+use arrow_array::{Array, ArrayRef, UInt32Array};
 use lakemill_model::DataType;
 
 use crate::app_id::percent_encode;
-use crate::shape::{Fit, Source};
+use crate::column_type::ColumnType;
+use crate::fit::Source;
 
 /// What Hive calls the folder of null, and of the empty string.
 const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -54,20 +57,29 @@ fn escape(text: &str) -> String {
     }
 }
 
-/// Splits rows by their partition values; the order of rows stays within each part. The error says which column has a null
-/// where the table allows none, or that there are more than `parts_max` parts.
-pub(crate) fn split(fit: &Fit, rows: &RecordBatch, parts_max: usize) -> Result<Vec<Part>, String> {
-    if fit.partition.is_empty() {
-        return Ok(vec![Part { values: Vec::new(), rows: None }]);
+/// The bytes of the folder's name for a value, and how many it may have, if they are more.
+pub(crate) fn folder_bytes_over(column: &str, value: &str) -> Option<(usize, usize)> {
+    // No byte becomes more than three.
+    if (column.len() + value.len()) * 3 < FOLDER_BYTES_MAX {
+        return None;
+    }
+    let bytes = folder_of(column, Some(value)).len();
+    (bytes > FOLDER_BYTES_MAX).then_some((bytes, FOLDER_BYTES_MAX))
+}
+
+/// Splits rows by their partition values, of which `cells` has a column each; the order of rows stays within each part.
+pub(crate) fn split(columns: &[Source], cells: &[ArrayRef], rows: usize) -> Vec<Part> {
+    if columns.is_empty() {
+        return vec![Part { values: Vec::new(), rows: None }];
     }
     let mut parts: Vec<(Vec<Option<String>>, Vec<u32>)> = Vec::new();
     let mut by_key: HashMap<Vec<u8>, usize> = HashMap::new();
     let (mut key, mut text, mut last) = (Vec::new(), String::new(), None);
-    for row in 0..rows.num_rows() {
+    for row in 0..rows {
         key.clear();
-        for source in &fit.partition {
+        for (source, cells) in columns.iter().zip(cells) {
             text.clear();
-            let there = source.write_value(rows, row, &mut text);
+            let there = write_value(source.column_type, cells, row, &mut text);
             // A length before each value: "a","b" is not "ab","".
             key.push(u8::from(there));
             key.extend_from_slice(&(text.len() as u64).to_le_bytes());
@@ -79,7 +91,11 @@ pub(crate) fn split(fit: &Fit, rows: &RecordBatch, parts_max: usize) -> Result<V
                 let part = match by_key.get(&key) {
                     Some(part) => *part,
                     None => {
-                        parts.push((fit.partition.iter().map(|source| source.value(rows, row)).collect(), Vec::new()));
+                        let values = columns.iter().zip(cells).map(|(source, cells)| {
+                            let mut text = String::new();
+                            write_value(source.column_type, cells, row, &mut text).then_some(text)
+                        });
+                        parts.push((values.collect(), Vec::new()));
                         by_key.insert(key.clone(), parts.len() - 1);
                         parts.len() - 1
                     }
@@ -89,85 +105,52 @@ pub(crate) fn split(fit: &Fit, rows: &RecordBatch, parts_max: usize) -> Result<V
             }
         };
         parts[part].1.push(u32::try_from(row).expect("a batch has fewer than 2^32 rows"));
-        if parts.len() > parts_max {
-            let names: Vec<_> = fit.partition.iter().map(|source| &*source.field.name).collect();
-            return Err(format!(
-                "partition columns {}: one batch has more than {parts_max} different values; each would make a file; \
-                 partition by something coarser, such as a day",
-                names.join(", ")
-            ));
-        }
     }
-    parts.into_iter().map(|(values, rows)| named(fit, values, rows)).collect()
+    let named = |(values, rows): (Vec<Option<String>>, Vec<u32>)| Part {
+        values: columns.iter().map(|source| source.name.clone()).zip(values).collect(),
+        rows: Some(UInt32Array::from(rows)),
+    };
+    parts.into_iter().map(named).collect()
 }
 
-fn named(fit: &Fit, values: Vec<Option<String>>, rows: Vec<u32>) -> Result<Part, String> {
-    for (source, value) in fit.partition.iter().zip(&values) {
-        let name = &source.field.name;
-        if value.is_none() && !source.field.nullable {
-            return Err(format!(
-                "partition column `{name}`: the table has it as not null, and it is null or empty in {} rows; fill it in the transform",
-                rows.len()
-            ));
-        }
-        let bytes = folder_of(name, value.as_deref()).len();
-        if bytes > FOLDER_BYTES_MAX {
-            let start: String = value.iter().flat_map(|value| value.chars()).take(20).collect();
-            return Err(format!(
-                "partition column `{name}`: the value that begins with `{start}` would make a folder's name of {bytes} bytes, and \
-                 {FOLDER_BYTES_MAX} is the most; partition by something shorter"
-            ));
-        }
+/// Writes a cell as Delta serializes partition values (PROTOCOL.md, "Partition Value Serialization"); false for null. The
+/// empty string is null there: the format has no other way to say null.
+fn write_value(column_type: ColumnType, cells: &dyn Array, row: usize, out: &mut String) -> bool {
+    if cells.is_null(row) {
+        return false;
     }
-    let values = fit.partition.iter().map(|source| source.field.name.clone()).zip(values).collect();
-    Ok(Part { values, rows: Some(UInt32Array::from(rows)) })
+    write_cell(column_type, cells, row, out);
+    !out.is_empty()
 }
 
-impl Source {
-    fn value(&self, rows: &RecordBatch, row: usize) -> Option<String> {
-        let mut text = String::new();
-        self.write_value(rows, row, &mut text).then_some(text)
-    }
-
-    /// Writes a cell as Delta serializes partition values (PROTOCOL.md, "Partition Value Serialization"); false for null. The
-    /// empty string is null there: the format has no other way to say null.
-    fn write_value(&self, rows: &RecordBatch, row: usize, out: &mut String) -> bool {
-        let Some(at) = self.at else { return false };
-        let cells = rows.column(at);
-        if cells.is_null(row) {
-            return false;
+fn write_cell(column_type: ColumnType, cells: &dyn Array, row: usize, out: &mut String) {
+    let own = match column_type {
+        ColumnType::Own(own) => own,
+        ColumnType::Byte => return write_integer(cells.as_primitive::<Int8Type>().value(row).into(), out),
+        ColumnType::Short => return write_integer(cells.as_primitive::<Int16Type>().value(row).into(), out),
+        ColumnType::TimestampNtz => {
+            let us = cells.as_primitive::<TimestampMicrosecondType>().value(row);
+            return write_clock(us, 6, ' ', out);
         }
-        write_cell(self.field.data_type, cells, row, out);
-        !out.is_empty()
-    }
-}
-
-fn write_cell(data_type: DataType, cells: &dyn Array, row: usize, out: &mut String) {
-    let written = match data_type {
-        DataType::Boolean => write!(out, "{}", cells.as_boolean().value(row)),
-        DataType::Int32 => write!(out, "{}", cells.as_primitive::<Int32Type>().value(row)),
-        DataType::Int64 => write!(out, "{}", cells.as_primitive::<Int64Type>().value(row)),
+    };
+    match own {
+        DataType::Boolean => out.push_str(if cells.as_boolean().value(row) { "true" } else { "false" }),
+        DataType::Int32 => write_integer(cells.as_primitive::<Int32Type>().value(row).into(), out),
+        DataType::Int64 => write_integer(cells.as_primitive::<Int64Type>().value(row), out),
         DataType::Decimal { scale, .. } => {
             write_decimal(cells.as_primitive::<Decimal128Type>().value(row), scale, out);
-            Ok(())
         }
-        DataType::Date => {
-            write_date(i64::from(cells.as_primitive::<Date32Type>().value(row)), out);
-            Ok(())
-        }
-        DataType::Timestamp => {
-            write_timestamp(cells.as_primitive::<TimestampMicrosecondType>().value(row), 6, out);
-            Ok(())
-        }
-        DataType::Text | DataType::Json => {
-            out.push_str(cells.as_string::<i32>().value(row));
-            Ok(())
-        }
+        DataType::Date => write_date(i64::from(cells.as_primitive::<Date32Type>().value(row)), out),
+        DataType::Timestamp => write_timestamp(cells.as_primitive::<TimestampMicrosecondType>().value(row), 6, out),
+        DataType::Text | DataType::Json => out.push_str(cells.as_string::<i32>().value(row)),
         DataType::Float32 | DataType::Float64 | DataType::Bytes => {
             unreachable!("`Shape::fit` refuses tables partitioned by these")
         }
-    };
-    written.expect("a String takes everything");
+    }
+}
+
+fn write_integer(value: i64, out: &mut String) {
+    write!(out, "{value}").expect("a String takes everything");
 }
 
 /// `unscaled` / 10^`scale`, all its digits.
@@ -200,11 +183,17 @@ pub(crate) fn write_date(days: i64, out: &mut String) {
 
 /// Microseconds since 1970 as `YYYY-MM-DDTHH:MM:SS.ffffffZ`, with 3 or 6 `digits` after the point.
 pub(crate) fn write_timestamp(us: i64, digits: usize, out: &mut String) {
+    write_clock(us, digits, 'T', out);
+    out.push('Z');
+}
+
+/// The same as a wall clock: no `Z`, and `between` date and time.
+pub(crate) fn write_clock(us: i64, digits: usize, between: char, out: &mut String) {
     let (seconds, fraction) = (us.div_euclid(1_000_000), us.rem_euclid(1_000_000));
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     write_date(days, out);
     let fraction = if digits == 3 { fraction / 1000 } else { fraction };
-    write!(out, "T{:02}:{:02}:{:02}.{fraction:0digits$}Z", second / 3600, second / 60 % 60, second % 60)
+    write!(out, "{between}{:02}:{:02}:{:02}.{fraction:0digits$}", second / 3600, second / 60 % 60, second % 60)
         .expect("a String takes everything");
 }
 

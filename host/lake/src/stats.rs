@@ -6,11 +6,13 @@
 use std::fmt::Write as _;
 
 use lakemill_model::DataType;
+use lakemill_model::range::{date, timestamp};
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
 
-use crate::partition::{write_date, write_decimal, write_timestamp};
-use crate::shape::Source;
+use crate::column_type::ColumnType;
+use crate::fit::Source;
+use crate::partition::{write_clock, write_date, write_decimal, write_timestamp};
 
 /// A text bound longer than this is left out: the writer cuts at 32 bytes where it can round up.
 const TEXT_BYTES_MAX: usize = 256;
@@ -41,17 +43,17 @@ pub(crate) fn to_json(metadata: &ParquetMetaData, columns: &[Source], nan: &[boo
         if !column.stats {
             continue;
         }
-        let stats = column_stats(metadata, n, column.field.data_type);
-        let name = serde_json::Value::from(&*column.field.name).to_string();
+        let stats = column_stats(metadata, n, column.column_type);
+        let name = serde_json::Value::from(&*column.name).to_string();
         let put = |list: &mut String, text: &str| {
             let comma = if list.is_empty() { "" } else { "," };
             write!(list, "{comma}{name}:{text}").expect("a String takes everything");
         };
         let bounds = if *nan { (None, None) } else { (stats.min.as_ref(), stats.max.as_ref()) };
-        if let Some(text) = bounds.0.and_then(|bound| bound_json(bound, column.field.data_type, false)) {
+        if let Some(text) = bounds.0.and_then(|bound| bound_json(bound, column.column_type, false)) {
             put(&mut mins, &text);
         }
-        if let Some(text) = bounds.1.and_then(|bound| bound_json(bound, column.field.data_type, true)) {
+        if let Some(text) = bounds.1.and_then(|bound| bound_json(bound, column.column_type, true)) {
             put(&mut maxes, &text);
         }
         if let Some(count) = stats.nulls {
@@ -62,7 +64,7 @@ pub(crate) fn to_json(metadata: &ParquetMetaData, columns: &[Source], nan: &[boo
     format!(r#"{{"numRecords":{rows},"minValues":{{{mins}}},"maxValues":{{{maxes}}},"nullCount":{{{nulls}}}}}"#)
 }
 
-fn column_stats(metadata: &ParquetMetaData, column: usize, data_type: DataType) -> ColumnStats {
+fn column_stats(metadata: &ParquetMetaData, column: usize, column_type: ColumnType) -> ColumnStats {
     let groups = || metadata.row_groups().iter().map(|group| (group.num_rows(), group.column(column).statistics()));
     let nulls = groups().map(|(_, stats)| stats?.null_count_opt()).sum::<Option<u64>>();
     // A row group of nulls has no bounds and needs none; where another one has none, nobody knows.
@@ -72,7 +74,7 @@ fn column_stats(metadata: &ParquetMetaData, column: usize, data_type: DataType) 
         };
         groups()
             .filter(|(rows, stats)| !stats.is_some_and(|stats| only_nulls(*rows, stats)))
-            .map(|(_, stats)| bound(stats?, data_type, max))
+            .map(|(_, stats)| bound(stats?, column_type, max))
             .collect()
     };
     let min = of_values(false).and_then(|bounds| bounds.into_iter().reduce(|a, b| if b.below(&a) { b } else { a }));
@@ -91,7 +93,7 @@ impl Bound {
     }
 }
 
-fn bound(stats: &Statistics, data_type: DataType, max: bool) -> Option<Bound> {
+fn bound(stats: &Statistics, column_type: ColumnType, max: bool) -> Option<Bound> {
     fn pick<'a, T>(min: Option<&'a T>, max_value: Option<&'a T>, max: bool) -> Option<&'a T> {
         if max { max_value } else { min }
     }
@@ -100,10 +102,10 @@ fn bound(stats: &Statistics, data_type: DataType, max: bool) -> Option<Bound> {
         Statistics::Int64(s) => Bound::Int(i128::from(*pick(s.min_opt(), s.max_opt(), max)?)),
         Statistics::Float(s) => Bound::Float(f64::from(*pick(s.min_opt(), s.max_opt(), max)?)),
         Statistics::Double(s) => Bound::Float(*pick(s.min_opt(), s.max_opt(), max)?),
-        Statistics::ByteArray(s) if matches!(data_type, DataType::Text | DataType::Json) => {
+        Statistics::ByteArray(s) if matches!(column_type, ColumnType::Own(DataType::Text | DataType::Json)) => {
             Bound::Text(pick(s.min_opt(), s.max_opt(), max)?.data().to_vec())
         }
-        Statistics::FixedLenByteArray(s) if matches!(data_type, DataType::Decimal { .. }) => {
+        Statistics::FixedLenByteArray(s) if matches!(column_type, ColumnType::Own(DataType::Decimal { .. })) => {
             // Big-endian two's complement, as long as the precision needs.
             let bytes = pick(s.min_opt(), s.max_opt(), max)?.data();
             let negative = bytes.first()? & 0x80 != 0;
@@ -115,24 +117,30 @@ fn bound(stats: &Statistics, data_type: DataType, max: bool) -> Option<Bound> {
     })
 }
 
-fn bound_json(bound: &Bound, data_type: DataType, max: bool) -> Option<String> {
+fn bound_json(bound: &Bound, column_type: ColumnType, max: bool) -> Option<String> {
     let mut out = String::new();
-    match (data_type, bound) {
+    let own = match (column_type, bound) {
+        (ColumnType::Byte | ColumnType::Short, Bound::Int(value)) => return Some(value.to_string()),
+        (ColumnType::TimestampNtz, Bound::Int(us)) => {
+            out.push('"');
+            write_clock(milliseconds(*us, max)?, 3, 'T', &mut out);
+            out.push('"');
+            return Some(out);
+        }
+        (ColumnType::Own(own), _) => own,
+        _ => return None,
+    };
+    match (own, bound) {
         (DataType::Int32 | DataType::Int64, Bound::Int(value)) => write!(out, "{value}").ok()?,
         (DataType::Decimal { scale, .. }, Bound::Int(value)) => write_decimal(*value, scale, &mut out),
         (DataType::Date, Bound::Int(days)) => {
-            let days = i64::try_from(*days).ok()?;
-            (-719_162..=2_932_896).contains(&days).then_some(())?;
             out.push('"');
-            write_date(days, &mut out);
+            write_date(date(i64::try_from(*days).ok()?).ok()?.into(), &mut out);
             out.push('"');
         }
         (DataType::Timestamp, Bound::Int(us)) => {
-            // Milliseconds, which all readers take; the maximum is rounded up, within the years that have four digits.
-            let us = i64::try_from(*us).ok()?.checked_add(if max { 999 } else { 0 })?;
-            (-62_135_596_800_000_000..253_402_300_800_000_000).contains(&us).then_some(())?;
             out.push('"');
-            write_timestamp(us, 3, &mut out);
+            write_timestamp(milliseconds(*us, max)?, 3, &mut out);
             out.push('"');
         }
         (DataType::Float32, Bound::Float(value)) if value.is_finite() => {
@@ -147,6 +155,12 @@ fn bound_json(bound: &Bound, data_type: DataType, max: bool) -> Option<String> {
         _ => return None,
     }
     Some(out)
+}
+
+/// A bound in microseconds as the start of whole milliseconds, which all readers take: a maximum is rounded up. None where that is in a
+/// year of five digits.
+fn milliseconds(us: i128, max: bool) -> Option<i64> {
+    timestamp(if max { us + 999 } else { us }).ok()
 }
 
 #[cfg(test)]

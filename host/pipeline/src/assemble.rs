@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lakemill_ingest::{FileOptions, FileSource, KafkaOptions, KafkaSource, LineFormat, OnDataLoss, Properties};
-use lakemill_lake::{Compression, DeltaSink, ParquetSink, TableOptions};
+use lakemill_lake::{Compression, DeltaSink, ParquetSink, SchemaPolicy, TableOptions};
 use lakemill_model::{BatchLimits, NextOffset, Sink, Source, SourceError, StartAt, Watermarks};
 use lakemill_sink::ConsoleSink;
 use lakemill_state::Journal;
@@ -133,6 +133,11 @@ fn open_sink(file: &SpecFile, name: &str, sink: &SinkSpec) -> Result<Box<dyn Sin
     let options = |table: &written::Table| {
         let mut options = TableOptions::new(pipeline, name, location(&file.resolve(&table.path)));
         options.partition_columns = table.partition_by.clone();
+        options.columns = table.columns.clone();
+        options.schema = match table.schema {
+            written::NewColumns::Additive => SchemaPolicy::Additive,
+            written::NewColumns::Strict => SchemaPolicy::Strict,
+        };
         options.compression = compression(table);
         options
     };

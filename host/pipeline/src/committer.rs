@@ -1,24 +1,26 @@
 //! The committer: takes batches in order and alone decides the order of visible steps. See ARCHITECTURE.md, "Exactly once".
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 use lakemill_failpoint::{Point, reach};
 use lakemill_model::{
-    CheckpointId, Commit, CommitOutcome, Epochs, OffsetRange, PositionDelta, Positions, Sink, SinkError, SinkPositions,
-    Staged,
+    CheckpointId, Commit, CommitOutcome, Epochs, OffsetRange, PositionDelta, Positions, Sink, SinkError, Staged,
+    TableIdentity,
 };
-use lakemill_state::{Journal, Plan};
+use lakemill_state::{Journal, KnownTable, Plan, StateError};
 
 use crate::budget::Allowance;
 use crate::clock::{elapsed_us, now_us};
 use crate::counts::Counts;
 use crate::deployer::Deployer;
 use crate::error::{OverBudget, PipelineError};
-use crate::job::{Claimed, Prepared, Report, Step};
+use crate::job::{Claimed, Looked, Prepared, Report, Step};
 use crate::progress::Progress;
 use crate::recover;
+use crate::tables::{self, SinkNow};
 
 /// Where rows go.
 pub(crate) struct Sinks {
@@ -43,6 +45,12 @@ pub(crate) struct Committer<'a> {
     /// By sink: whether it has a table.
     has_table: Vec<bool>,
     epochs: Epochs,
+    /// Indexes of the dead letters and the late rows.
+    sides: Vec<usize>,
+    /// A sink has another table than the journal knows.
+    moved: bool,
+    /// What the journal is to know of the tables, once the partitions are taken.
+    tables: BTreeMap<String, KnownTable>,
 }
 
 impl<'a> Committer<'a> {
@@ -53,10 +61,27 @@ impl<'a> Committer<'a> {
         journal: &'a Mutex<Journal>,
         deployer: &'a Deployer,
         budget: Allowance<'a>,
+        sides: Vec<usize>,
     ) -> Self {
         let (held, has_table) = (vec![Positions::new(); sinks.len()], vec![false; sinks.len()]);
         let epochs = Epochs::default();
-        Self { sinks, anchor, keeps_positions, reports, progress, journal, deployer, budget, held, has_table, epochs }
+        let (moved, tables) = (false, BTreeMap::new());
+        Self {
+            sinks,
+            anchor,
+            keeps_positions,
+            reports,
+            progress,
+            journal,
+            deployer,
+            budget,
+            held,
+            has_table,
+            epochs,
+            sides,
+            moved,
+            tables,
+        }
     }
 
     /// Works until the reader says that there is nothing more, or something fails.
@@ -66,7 +91,7 @@ impl<'a> Committer<'a> {
                 Step::Batch { plan, prepared } => {
                     let prepared = prepared.recv().map_err(|_| PipelineError::Lost("worker"))?;
                     let affordable = prepared.and_then(|prepared| self.affordable(&plan, prepared));
-                    match affordable.and_then(|prepared| Ok(self.commit(&plan, prepared)?)) {
+                    match affordable.and_then(|prepared| self.commit(&plan, prepared)) {
                         // A reader that is gone has said why, in `steps`.
                         Ok(in_a_sink) => drop(self.reports.send(Report::Committed { plan, in_a_sink })),
                         Err(error) => {
@@ -92,10 +117,39 @@ impl<'a> Committer<'a> {
         }
     }
 
-    fn look(&mut self) -> Result<Vec<SinkPositions>, SinkError> {
+    fn look(&mut self) -> Result<Looked, PipelineError> {
         let seen = self.sinks.iter_mut().map(|sink| sink.positions()).collect::<Result<Vec<_>, _>>()?;
         self.held = seen.iter().map(|positions| positions.held.clone()).collect();
-        Ok(seen)
+        let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let compared = tables::compare(&journal.remembered().tables, &self.now()).map_err(PipelineError::Invalid)?;
+        drop(journal);
+        for sink in &compared.moved {
+            tracing::warn!(sink, "the sink has a new table, which gets the rows from now on");
+        }
+        self.moved |= !compared.moved.is_empty();
+        self.tables = compared.tables;
+        Ok(Looked { sinks: seen, moved: self.moved })
+    }
+
+    /// The sinks' tables.
+    fn now(&self) -> Vec<SinkNow<'_>> {
+        let now = |(n, sink): (usize, &Box<dyn Sink>)| SinkNow {
+            name: self.sinks[n].name(),
+            table: sink.table(),
+            holds: !self.held[n].is_empty(),
+            is_side: self.sides.contains(&n),
+        };
+        self.sinks.iter().enumerate().map(now).collect()
+    }
+
+    /// Lets the journal know which tables there are by now.
+    fn note_tables(&mut self) -> Result<(), StateError> {
+        for sink in &self.sinks {
+            if let Some(TableIdentity { location, id }) = sink.table() {
+                self.tables.insert(sink.name().to_owned(), KnownTable { location, id });
+            }
+        }
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner).tables(self.tables.clone())
     }
 
     /// Passes on what the error budget allows; and a batch that some sink has a part of: it was allowed then.
@@ -116,7 +170,7 @@ impl<'a> Committer<'a> {
         }
     }
 
-    fn claim(&mut self, positions: &Positions, epochs: Epochs, digests: Vec<String>) -> Result<Claimed, SinkError> {
+    fn claim(&mut self, positions: &Positions, epochs: Epochs, digests: Vec<String>) -> Result<Claimed, PipelineError> {
         let step: PositionDelta =
             positions.iter().map(|(tp, at)| (tp.clone(), OffsetRange { start: at, end: at })).collect();
         for (tp, epoch) in epochs.iter() {
@@ -128,15 +182,17 @@ impl<'a> Committer<'a> {
             match self.commit_sink(sink, Vec::new(), &batch, &step, step.starts()) {
                 Ok(_) => reach(Point::SinkClaimed),
                 Err(SinkError::Fenced { .. }) => return Ok(Claimed::LookAgain),
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
+        self.note_tables()?;
         Ok(Claimed::Yes(self.held.clone()))
     }
 
     /// Commits a batch to every sink that has rows of it, and last to one that says that it is done: the anchor, or another one as
     /// long as that has no table. False if none has: then the journal must say it.
-    fn commit(&mut self, plan: &Arc<Plan>, mut prepared: Prepared) -> Result<bool, SinkError> {
+    fn commit(&mut self, plan: &Arc<Plan>, mut prepared: Prepared) -> Result<bool, PipelineError> {
+        let had_table = self.has_table.clone();
         let started = Instant::now();
         let mut by_sink: Vec<Vec<Staged>> = self.sinks.iter().map(|_| Vec::new()).collect();
         for (sink, staged) in std::mem::take(&mut prepared.staged) {
@@ -159,6 +215,9 @@ impl<'a> Committer<'a> {
             self.commit_sink(last, staged, &batch, &plan.delta, plan.delta.ends())?;
             reach(Point::AnchorCommitted);
             commits += 1;
+        }
+        if had_table != self.has_table {
+            self.note_tables()?;
         }
         self.progress.committed(&prepared, commits, elapsed_us(started), now_us() / 1000);
         self.deployer.look(self.progress);

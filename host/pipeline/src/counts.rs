@@ -1,5 +1,6 @@
 //! What became of the rows of a batch, and what that took: plain numbers, added up as batches are committed.
 
+use lakemill_model::Answer;
 use serde::Serialize;
 
 /// Rows by what became of them: `rows_in = rows_out + rows_filtered + rows_late + rows_dead`.
@@ -51,4 +52,17 @@ pub(crate) struct Spent {
     pub transform_us: u64,
     pub project_us: u64,
     pub stage_us: u64,
+}
+
+impl Seen {
+    /// Counts an answer for a batch of `rows` rows.
+    pub fn count(&mut self, rows: usize, answer: &Answer) {
+        let mut dropped = vec![true; rows];
+        let emitted = answer.emissions.iter().flat_map(|emission| &emission.rows);
+        for &row in emitted.chain(answer.rejections.iter().map(|rejection| &rejection.row)) {
+            dropped[row as usize] = false;
+        }
+        self.rows_filtered += dropped.into_iter().filter(|dropped| *dropped).count() as u64;
+        self.rows_dead += answer.rejections.len() as u64;
+    }
 }

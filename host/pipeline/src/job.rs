@@ -15,7 +15,7 @@ pub(crate) enum Step {
     /// Wait until a worker has prepared the batch, then commit it.
     Batch { plan: Arc<Plan>, prepared: Receiver<Result<Prepared, PipelineError>> },
     /// Say how far the sinks are, after everything before.
-    Look { reply: Sender<Vec<SinkPositions>> },
+    Look { reply: Sender<Looked> },
     /// Take possession of partitions at these positions under these epochs, in every sink.
     Claim { positions: Positions, epochs: Epochs, digests: Vec<String>, reply: Sender<Claimed> },
     /// Say when everything before is committed.
@@ -24,6 +24,13 @@ pub(crate) enum Step {
     Failed(PipelineError),
     /// There is nothing more to come.
     End,
+}
+
+/// How far the sinks are.
+pub(crate) struct Looked {
+    pub sinks: Vec<SinkPositions>,
+    /// One of them has another table than it had, as somebody wanted.
+    pub moved: bool,
 }
 
 /// What became of taking possession.

@@ -11,6 +11,8 @@ use lakemill_model::{DataType, Field, Op, OutputRows, RawBatch, TableSchema};
 pub(crate) enum LetterStage {
     Decode,
     Transform,
+    /// A sink's table cannot have it.
+    Sink,
     Late,
 }
 
@@ -19,6 +21,7 @@ impl LetterStage {
         match self {
             LetterStage::Decode => "decode",
             LetterStage::Transform => "transform",
+            LetterStage::Sink => "sink",
             LetterStage::Late => "late",
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! [`spec`] reads the pipeline file, [`Pipeline`] loads what it names and runs it. The way of a batch: `reader` (poll, plan) ->
 //! `worker` and `preparing` (decode, watermark, transform, project, stage) -> `committer` (commit in order); `run` starts these three.
-//! `recover` decides where to go on after a restart. `version` is the code that batches go through, `loader` loads it, `deployer`
+//! `recover` decides where to go on after a restart, `tables` whether the sinks still have theirs, and `screening` leaves out what they cannot take. `version` is the code that batches go through, `loader` loads it, `deployer`
 //! changes it (`rollout` and `diff` put new code on trial, [`trial`] judges it), `poison` and `bisect` find the rows that it fails on.
 //! `tap` lets people look at rows. [`tryout`] is a transform without a pipeline.
 
@@ -40,6 +40,8 @@ mod reader;
 mod recover;
 mod rollout;
 mod run;
+mod screening;
+mod tables;
 mod version;
 mod worker;
 mod workshop;

@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use arrow_select::concat::concat_batches;
 use lakemill_decode::{Decoded, Undecodable};
 use lakemill_failpoint::{Point, reach};
 use lakemill_model::{
-    Answer, BatchClock, ChangeBatch, NextOffset, OutputRows, Positions, RawBatch, TopicPartition, TransformError,
+    Answer, BatchClock, ChangeBatch, NextOffset, Positions, RawBatch, TopicPartition, TransformError,
 };
-use lakemill_state::{Cut, Death, Piece};
+use lakemill_state::{Cut, Death, Piece, Plan};
 
 use crate::clock::elapsed_us;
 use crate::counts::{Seen, Spent};
@@ -23,6 +22,7 @@ use crate::poison::{self, Called, Failure, Unsolved};
 use crate::project::project;
 use crate::recover;
 use crate::rollout::{Call, Sample};
+use crate::screening::{Made, Refused, joined};
 use crate::tap::{self, Point as TapPoint};
 use crate::trial::{self, Mode};
 use crate::version::{BoundTransform, Version};
@@ -65,7 +65,7 @@ struct Bench<'a> {
     fates: Vec<Fate>,
     letters: Vec<Letter>,
     /// By sink, and by the side that made them.
-    rows: BTreeMap<(usize, Side), Vec<OutputRows>>,
+    rows: BTreeMap<(usize, Side), Vec<Made>>,
     seen: Vec<Seen>,
     spent: Spent,
     /// Where transforms failed on this batch, in an earlier run or just now.
@@ -101,6 +101,7 @@ pub(crate) fn prepare(shop: &Workshop<'_>, job: &Job, ending: &dyn Fn() -> bool)
     bench.spent.decode_us = elapsed_us(started);
     shop.observe(&decoded, job.plan.now_us);
     bench.go_through(decoded)?;
+    bench.screen()?;
     bench.write_cuts_down()?;
     let example = bench.letters.iter().find(|letter| letter.stage != LetterStage::Late);
     let example = example.map(|letter| letter.reason.clone());
@@ -444,7 +445,12 @@ impl Bench<'_> {
                     bound.transform.description().outputs[emission.output].name
                 ))
             })?;
-            self.rows.entry((*sink, side)).or_default().push(rows);
+            let record = |row: &u32| records[*row as usize];
+            let records = match &keep {
+                Some(keep) => keep.iter().map(|&n| record(&emission.rows[n as usize])).collect(),
+                None => emission.rows.iter().map(record).collect(),
+            };
+            self.rows.entry((*sink, side)).or_default().push(Made { rows, records });
         }
         for rejection in &answer.rejections {
             self.dead(records[rejection.row as usize], bound, rejection.reason.clone(), None);
@@ -474,6 +480,36 @@ impl Bench<'_> {
         has_some.then_some(held)
     }
 
+    /// Leaves out what sinks do not take, and remembers it before anything of the batch is committed.
+    fn screen(&mut self) -> Result<(), PipelineError> {
+        let (names, raw, plan) = (&self.shop.sink_names, &self.job.raw, &self.job.plan);
+        let (mut refused, mut is_new) = (Refused::known(&plan.unfit, names, raw), false);
+        for ((sink, side), parts) in &self.rows {
+            for made in parts {
+                let refusals =
+                    self.shop.stages[*sink].refusals(&made.rows).map_err(|error| self.of_side(*side, error))?;
+                is_new |= refused.add(*sink, made, refusals);
+            }
+        }
+        if refused.is_empty() {
+            return Ok(());
+        }
+        if is_new {
+            let anew = Plan { unfit: refused.unfit(names, raw), cuts: self.cuts.clone(), ..(**plan).clone() };
+            self.shop.journal.lock().unwrap_or_else(PoisonError::into_inner).plan(anew)?;
+        }
+        for ((sink, _), parts) in &mut self.rows {
+            let kept = std::mem::take(parts).into_iter().filter_map(|made| refused.without(*sink, made).transpose());
+            *parts = kept.collect::<Result<_, _>>().map_err(|error| PipelineError::Invalid(error.to_string()))?;
+        }
+        for (record, reason) in refused.reasons() {
+            if std::mem::replace(&mut self.fates[record as usize], Fate::Dead) != Fate::Dead {
+                self.letters.push(Letter { record, stage: LetterStage::Sink, reason, digest: None, backtrace: None });
+            }
+        }
+        Ok(())
+    }
+
     fn stage_letters(&mut self) {
         let mut letters = std::mem::take(&mut self.letters);
         // In the order of the records: a canary's came after the others.
@@ -485,7 +521,8 @@ impl Bench<'_> {
             let letters = self.new_letters(sink, letters);
             if !letters.is_empty() {
                 let rows = letters::rows(&self.job.raw, &letters, self.job.plan.now_us);
-                self.rows.entry((sink, Side::Main)).or_default().push(rows);
+                let records = letters.iter().map(|letter| letter.record).collect();
+                self.rows.entry((sink, Side::Main)).or_default().push(Made { rows, records });
             }
         }
     }
@@ -513,7 +550,7 @@ impl Bench<'_> {
             });
             let is_letters = [Some(self.shop.dead_letters), self.shop.late].contains(&Some(sink));
             let point = if is_letters { TapPoint::Dead } else { TapPoint::Transformed };
-            for rows in joined(parts) {
+            for rows in joined(parts.into_iter().map(|made| made.rows)) {
                 self.shop.taps.show(point, || Some(tap::first(self.shop.sink_names[sink].clone(), &rows.batch)));
                 let staged_part = self.shop.stages[sink].stage(plan.checkpoint, rows);
                 let files = staged_part.map_err(|error| self.of_side(side, error))?;
@@ -553,18 +590,6 @@ impl Bench<'_> {
     }
 }
 
-impl Seen {
-    fn count(&mut self, rows: usize, answer: &Answer) {
-        let mut dropped = vec![true; rows];
-        let emitted = answer.emissions.iter().flat_map(|emission| &emission.rows);
-        for &row in emitted.chain(answer.rejections.iter().map(|rejection| &rejection.row)) {
-            dropped[row as usize] = false;
-        }
-        self.rows_filtered += dropped.into_iter().filter(|dropped| *dropped).count() as u64;
-        self.rows_dead += answer.rejections.len() as u64;
-    }
-}
-
 /// Whether a cut is of this transform and topic.
 fn is_of(cut: &Cut, index: usize, batch: &ChangeBatch) -> bool {
     cut.transform as usize == index && *cut.topic == *batch.envelope.topic
@@ -573,28 +598,4 @@ fn is_of(cut: &Cut, index: usize, batch: &ChangeBatch) -> bool {
 /// Partition and offset of each row.
 fn places(batch: &ChangeBatch) -> impl Iterator<Item = (i32, i64)> {
     batch.envelope.partitions.iter().copied().zip(batch.envelope.offsets.iter().copied())
-}
-
-/// Joins neighbours of one schema, so that a commit has few files.
-fn joined(parts: Vec<OutputRows>) -> Vec<OutputRows> {
-    let mut out: Vec<OutputRows> = Vec::new();
-    let mut rest = parts.into_iter().peekable();
-    while let Some(first) = rest.next() {
-        let mut run = vec![first];
-        while let Some(next) = rest.next_if(|next| next.schema == run[0].schema) {
-            run.push(next);
-        }
-        if run.len() == 1 {
-            out.append(&mut run);
-            continue;
-        }
-        let Ok(batch) = concat_batches(&run[0].batch.schema(), run.iter().map(|rows| &rows.batch)) else {
-            // A column of all of them would be more than 2 GiB.
-            out.append(&mut run);
-            continue;
-        };
-        let schema = run[0].schema.clone();
-        out.push(OutputRows { schema, batch, ops: run.into_iter().flat_map(|rows| rows.ops).collect() });
-    }
-    out
 }

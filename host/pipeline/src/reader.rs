@@ -17,7 +17,7 @@ use crate::clock::{elapsed_us, now_us};
 use crate::control::Control;
 use crate::deployer::Deployer;
 use crate::error::PipelineError;
-use crate::job::{Claimed, Job, Report, Step};
+use crate::job::{Claimed, Job, Looked, Report, Step};
 use crate::lineup::Lineup;
 use crate::progress::Progress;
 use crate::recover;
@@ -177,6 +177,7 @@ impl Reader<'_> {
             cuts: Vec::new(),
             refused: false,
             overtaken,
+            unfit: Vec::new(),
         };
         journal.plan(plan.clone())?;
         drop(journal);
@@ -272,7 +273,7 @@ impl Reader<'_> {
         for _ in 0..CLAIMS_MAX {
             let (reply, answer) = bounded(1);
             self.steps.send(Step::Look { reply }).map_err(|_| Gone)?;
-            let sinks = wait_for(&answer, self.ended)?;
+            let Looked { sinks, moved } = wait_for(&answer, self.ended)?;
             let (mut resume, contradiction, disowned) = {
                 let journal = self.journal();
                 let known = journal.remembered();
@@ -280,8 +281,8 @@ impl Reader<'_> {
                     return Err(made_anew.into());
                 }
                 (
-                    recover::resume(partitions, &sinks, known),
-                    recover::contradiction(partitions, &sinks, known),
+                    recover::resume(partitions, &sinks, known, moved),
+                    recover::contradiction(partitions, &sinks, known, moved),
                     recover::disowned(partitions, &sinks, known),
                 )
             };
@@ -292,6 +293,10 @@ impl Reader<'_> {
                 ))));
             }
             self.resolve_unknown(&mut resume)?;
+            if moved {
+                // No table may say it any more.
+                self.journal().start(&resume.positions)?;
+            }
             // A sink that has moved since refuses the claim.
             for plan in disowned {
                 self.journal().plan(plan)?;

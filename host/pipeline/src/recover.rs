@@ -25,11 +25,18 @@ pub(crate) struct Resume {
 /// | else the journal's start   | there                                              |
 /// | else                       | the configured start or the smallest `held`, whichever is earlier |
 ///
-/// Rows between that and a sink's `held` are not written to that sink again.
-pub(crate) fn resume(assigned: &[TopicPartition], sinks: &[SinkPositions], journal: &Remembered) -> Resume {
+/// Rows between that and a sink's `held` are not written to that sink again. If a sink's table is another one than it was (`moved`), the
+/// journal's `done` counts as one of a sink: the table that said it last may be the one that is left behind.
+pub(crate) fn resume(
+    assigned: &[TopicPartition],
+    sinks: &[SinkPositions],
+    journal: &Remembered,
+    moved: bool,
+) -> Resume {
     let mut resume = Resume::default();
     for tp in assigned {
-        let done = sinks.iter().filter_map(|sink| sink.done.get(tp)).max();
+        let left = journal.owned.get(tp).filter(|_| moved).map(|owned| owned.done);
+        let done = sinks.iter().filter_map(|sink| sink.done.get(tp)).chain(left).max();
         match done.or_else(|| journal.start.get(tp)) {
             Some(next) => resume.positions.set(tp.clone(), next),
             None => {
@@ -85,11 +92,12 @@ pub(crate) fn begins_at(plan: &Plan, at: &Positions) -> bool {
 /// they can only stand where we left them. A log entry, or a log checkpoint, that was changed on the disk shows here: Delta has
 /// no checksum for either.
 ///
-/// The error names the partition and both numbers.
+/// The error names the partition and both numbers. If a sink's table is another one than it was (`moved`), the others may be behind.
 pub(crate) fn contradiction(
     assigned: &[TopicPartition],
     sinks: &[SinkPositions],
     journal: &Remembered,
+    moved: bool,
 ) -> Option<String> {
     for tp in assigned {
         let Some(owned) = journal.owned.get(tp) else { continue };
@@ -101,7 +109,8 @@ pub(crate) fn contradiction(
         let under_way =
             |at: NextOffset| journal.plans.iter().any(|plan| plan.delta.get(tp).is_some_and(|r| r.end == at));
         let done = ours.iter().filter_map(|sink| sink.done.get(tp)).max();
-        if let Some(done) = done.filter(|done| *done != owned.done && !under_way(*done)) {
+        let is_behind = |done: NextOffset| moved && done < owned.done;
+        if let Some(done) = done.filter(|done| *done != owned.done && !under_way(*done) && !is_behind(*done)) {
             return Some(format!("{tp}: the tables are done up to {done}, and we left them at {}", owned.done));
         }
         let most = owned.done.max(owned.held_max);
@@ -199,6 +208,7 @@ mod tests {
             cuts: Vec::new(),
             refused: false,
             overtaken: Vec::new(),
+            unfit: Vec::new(),
         }
     }
 
@@ -215,15 +225,29 @@ mod tests {
     fn the_largest_done_counts_however_far_sinks_lag_or_lead() {
         let sinks = [sink(&[(0, 10)], &[(0, 40)], 3), sink(&[(0, 70)], &[(0, 60)], 4), sink(&[], &[], 0)];
         let journal = Remembered { start: at(&[(0, 5)]), ..Remembered::default() };
-        let resume = resume(&[tp(0)], &sinks, &journal);
+        let resume = resume(&[tp(0)], &sinks, &journal, false);
         assert_eq!(resume.positions, at(&[(0, 60)]));
         assert_eq!(resume.epochs.get(&tp(0)), Some(Epoch(5)));
     }
 
     #[test]
+    fn a_table_that_is_left_behind_takes_nothing_with_it() {
+        let known = Owned { done: NextOffset(40), ..owned(3, None) };
+        let journal = Remembered { start: at(&[(0, 5)]), owned: [(tp(0), known)].into(), ..Remembered::default() };
+        // The anchor has a new table; the other sink was last written at 30.
+        let sinks = [sink(&[], &[], 0), sink(&[(0, 35)], &[(0, 30)], 3)];
+        assert_eq!(resume(&[tp(0)], &sinks, &journal, true).positions, at(&[(0, 40)]));
+        assert_eq!(contradiction(&[tp(0)], &sinks, &journal, true), None);
+        assert!(contradiction(&[tp(0)], &sinks, &journal, false).is_some(), "nothing was moved: it was set back");
+        assert_eq!(resume(&[tp(0)], &[sink(&[], &[], 0)], &journal, true).positions, at(&[(0, 40)]), "the only one");
+        let ahead = [sink(&[], &[], 0), sink(&[(0, 50)], &[(0, 50)], 3)];
+        assert!(contradiction(&[tp(0)], &ahead, &journal, true).is_some(), "a sink that is ahead is not explained");
+    }
+
+    #[test]
     fn without_done_the_journal_knows_the_start() {
         let journal = Remembered { start: at(&[(0, 5)]), ..Remembered::default() };
-        let resume = resume(&[tp(0), tp(1)], &[sink(&[(0, 70)], &[], 1)], &journal);
+        let resume = resume(&[tp(0), tp(1)], &[sink(&[(0, 70)], &[], 1)], &journal, false);
         assert_eq!(resume.positions, at(&[(0, 5)]));
         assert_eq!(resume.unknown, [(tp(1), None)]);
         assert_eq!(resume.epochs.get(&tp(1)), Some(Epoch(1)));
@@ -231,7 +255,8 @@ mod tests {
 
     #[test]
     fn without_a_journal_the_start_is_not_after_what_a_sink_holds() {
-        let resume = resume(&[tp(0)], &[sink(&[(0, 70)], &[], 1), sink(&[(0, 30)], &[], 1)], &Remembered::default());
+        let resume =
+            resume(&[tp(0)], &[sink(&[(0, 70)], &[], 1), sink(&[(0, 30)], &[], 1)], &Remembered::default(), false);
         assert_eq!(resume.unknown, [(tp(0), Some(NextOffset(30)))]);
     }
 
@@ -304,7 +329,7 @@ mod tests {
             ..Remembered::default()
         };
         let says = |held, done, epoch, held_max| {
-            contradiction(&[tp(0), tp(1)], &[sink(&[(0, held)], &[(0, done)], epoch)], &journal(held_max))
+            contradiction(&[tp(0), tp(1)], &[sink(&[(0, held)], &[(0, done)], epoch)], &journal(held_max), false)
         };
         for (held, done) in [(40, 40), (30, 40), (50, 40), (50, 50)] {
             assert_eq!(says(held, done, 3, 0), None, "held {held}, done {done}");
@@ -314,7 +339,7 @@ mod tests {
         assert_eq!(says(70, 40, 3, 70), None, "it was ahead when we took it");
         assert_eq!(says(41, 39, 4, 0), None, "somebody else was there");
         let half_taken = [sink(&[(0, 40)], &[(0, 40)], 4), sink(&[(0, 30)], &[(0, 20)], 3)];
-        assert_eq!(contradiction(&[tp(0)], &half_taken, &journal(0)), None, "we died while we took it");
+        assert_eq!(contradiction(&[tp(0)], &half_taken, &journal(0), false), None, "we died while we took it");
     }
 
     #[test]

@@ -88,7 +88,8 @@ impl Assembly {
             held: Arc::new(vec![Positions::new(); self.sinks.all.len()]),
             owned: Vec::new(),
         };
-        let committer = Committer::new(self.sinks, reports_in, progress, &self.journal, &self.deployer, budget);
+        let sides = std::iter::once(self.dead_letters).chain(self.late).collect();
+        let committer = Committer::new(self.sinks, reports_in, progress, &self.journal, &self.deployer, budget, sides);
         std::thread::scope(|scope| {
             spawn(scope, "reader", move || reader.run());
             for _ in 0..self.workers {

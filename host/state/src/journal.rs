@@ -55,6 +55,8 @@ enum Record {
     Done(CheckpointId),
     /// This plan is void.
     Void(CheckpointId),
+    /// The tables that sinks write.
+    Tables(BTreeMap<String, KnownTable>),
 }
 
 /// What a journal knows when it is opened.
@@ -68,6 +70,18 @@ pub struct Remembered {
     pub last: u64,
     /// By partition: how far it was when it was last ours.
     pub owned: BTreeMap<TopicPartition, Owned>,
+    /// By sink: the table that it writes.
+    pub tables: BTreeMap<String, KnownTable>,
+}
+
+/// The table of a sink, so that another one in its place is noticed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownTable {
+    /// Where it is.
+    pub location: String,
+    /// What tells it from others; `None`: there was none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
 /// How far a partition was while a process had it: what tables say under the same epoch must agree.
@@ -214,6 +228,18 @@ impl Journal {
         self.append(&Record::Owned(listed(owned)))?;
         reach(Point::ClaimNoted);
         self.remembered.owned.extend(owned.iter().map(|(tp, owned)| (tp.clone(), owned.clone())));
+        Ok(())
+    }
+
+    /// Remembers which tables sinks write. Not fsynced: without it, another table in the place of one is not noticed.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn tables(&mut self, tables: BTreeMap<String, KnownTable>) -> Result<(), StateError> {
+        if self.remembered.tables != tables {
+            self.append(&Record::Tables(tables.clone()))?;
+            self.remembered.tables = tables;
+        }
         Ok(())
     }
 
@@ -375,6 +401,9 @@ impl Remembered {
                 _ => drop(self.owned.insert(tp, theirs)),
             }
         }
+        for (sink, table) in other.tables {
+            self.tables.entry(sink).or_insert(table);
+        }
         self.last = self.last.max(other.last);
         for mut plan in other.plans {
             if self.plans.iter().any(|ours| ours.checkpoint == plan.checkpoint) {
@@ -447,6 +476,7 @@ fn read(path: &Path, pipeline: &str, bytes: &[u8]) -> Result<Remembered, StateEr
                     |(topic, partition, owned): (String, i32, Owned)| (TopicPartition::new(topic, partition), owned);
                 remembered.owned.extend(list.into_iter().map(owned));
             }
+            Record::Tables(tables) => remembered.tables = tables,
         }
         records += 1;
         rest = after;
@@ -469,6 +499,9 @@ fn rewrite(path: &Path, pipeline: &str, remembered: &Remembered) -> Result<(File
     }
     if !remembered.owned.is_empty() {
         text += &frame(&to_json(&Record::Owned(listed(&remembered.owned))));
+    }
+    if !remembered.tables.is_empty() {
+        text += &frame(&to_json(&Record::Tables(remembered.tables.clone())));
     }
     // Before the plans: of them it would take the one of that number away.
     if remembered.last > 0 && remembered.plans.iter().all(|plan| plan.checkpoint.0 < remembered.last) {

@@ -16,6 +16,6 @@ pub mod schema_book;
 pub use active::ActiveCode;
 pub use component_store::ComponentStore;
 pub use error::StateError;
-pub use journal::{Journal, Owned, Remembered};
-pub use plan::{Canary, Code, Cut, Death, Piece, Plan};
+pub use journal::{Journal, KnownTable, Owned, Remembered};
+pub use plan::{Canary, Code, Cut, Death, Piece, Plan, Unfit};
 pub use schema_book::SchemaBook;

@@ -30,6 +30,23 @@ pub struct Plan {
     /// offset. Another process has made those rows: what with, and how it cut the batch, is not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overtaken: Vec<(String, i32, i64)>,
+    /// Records of which a sink does not take a row: its table may take it by the time that the batch is replayed, and then some sinks
+    /// would have the row, and the dead letters as well, or none of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unfit: Vec<Unfit>,
+}
+
+/// Records that a sink does not take, for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfit {
+    /// The sink's name.
+    pub sink: String,
+    /// Why.
+    pub reason: String,
+    /// The records' topic.
+    pub topic: String,
+    /// Their partitions and offsets.
+    pub records: Vec<(i32, i64)>,
 }
 
 /// What batches go through: components and what they were loaded with, in the order of the pipeline file. The component

@@ -18,7 +18,7 @@ use crate::shape::Shape;
 enum Action<'a> {
     CommitInfo(serde_json::Value),
     Protocol(Protocol),
-    MetaData(serde_json::Value),
+    MetaData(&'a serde_json::Value),
     Add(Add<'a>),
     Txn(Txn<'a>),
 }
@@ -80,20 +80,18 @@ impl Entry {
         entry
     }
 
-    /// Makes it the first entry of a table.
+    /// Makes it the first entry of a table, whose metadata is `metadata`.
     ///
     /// Reader version 1 and writer version 2 without features: what every Delta reader and writer understands. deltalake's own builder
     /// would list the `invariants` feature, to which a build without `datafusion` then refuses to write.
-    pub(crate) fn create_table(&mut self, shape: &Shape, created_ms: i64) {
+    pub(crate) fn create_table(&mut self, metadata: &serde_json::Value) {
         self.push(&Action::Protocol(Protocol { min_reader_version: 1, min_writer_version: 2 }));
-        self.push(&Action::MetaData(json!({
-            "id": uuid::Uuid::new_v4().to_string(),
-            "format": { "provider": "parquet", "options": {} },
-            "schemaString": super::schema::to_schema_string(shape),
-            "partitionColumns": shape.partition_columns.iter().map(|name| &**name).collect::<Vec<_>>(),
-            "configuration": {},
-            "createdTime": created_ms,
-        })));
+        self.push(&Action::MetaData(metadata));
+    }
+
+    /// The table's metadata changes to `metadata`, with the rows that need it.
+    pub(crate) fn change_metadata(&mut self, metadata: &serde_json::Value) {
+        self.push(&Action::MetaData(metadata));
     }
 
     /// Adds data files.
@@ -127,6 +125,18 @@ impl Entry {
         self.0.push_str(&serde_json::to_string(action).expect("actions hold nothing that JSON does not"));
         self.0.push('\n');
     }
+}
+
+/// The metadata of a table that we make.
+pub(crate) fn new_metadata(shape: &Shape, created_ms: i64) -> serde_json::Value {
+    json!({
+        "id": uuid::Uuid::new_v4().to_string(),
+        "format": { "provider": "parquet", "options": {} },
+        "schemaString": super::schema::to_schema_string(shape),
+        "partitionColumns": shape.partition_columns.iter().map(|name| &**name).collect::<Vec<_>>(),
+        "configuration": {},
+        "createdTime": created_ms,
+    })
 }
 
 fn commit_info(
@@ -178,7 +188,7 @@ fn to_uri(path: &str) -> String {
 pub(crate) struct Seen {
     /// Application transactions, the last of each id.
     pub(crate) transactions: BTreeMap<String, i64>,
-    /// The table's columns, properties or protocol changed.
+    /// The table's columns, properties, clustering or protocol changed.
     pub(crate) table_changed: bool,
 }
 
@@ -190,6 +200,12 @@ pub(crate) fn read_entry(bytes: &[u8]) -> Result<Seen, serde_json::Error> {
         protocol: Option<serde::de::IgnoredAny>,
         #[serde(rename = "metaData")]
         metadata: Option<serde::de::IgnoredAny>,
+        #[serde(rename = "domainMetadata")]
+        domain_metadata: Option<DomainSeen>,
+    }
+    #[derive(Deserialize)]
+    struct DomainSeen {
+        domain: String,
     }
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -200,7 +216,8 @@ pub(crate) fn read_entry(bytes: &[u8]) -> Result<Seen, serde_json::Error> {
     let mut seen = Seen::default();
     for line in serde_json::Deserializer::from_slice(bytes).into_iter::<Line>() {
         let line = line?;
-        seen.table_changed |= line.protocol.is_some() || line.metadata.is_some();
+        let clustered = line.domain_metadata.is_some_and(|domain| domain.domain == "delta.clustering");
+        seen.table_changed |= line.protocol.is_some() || line.metadata.is_some() || clustered;
         if let Some(txn) = line.txn {
             seen.transactions.insert(txn.app_id, txn.version);
         }
@@ -229,13 +246,15 @@ mod tests {
             bytes: 10,
             rows: 2,
             partition_values: vec![("p".to_owned(), Some("a/b".to_owned())), ("q".to_owned(), None)],
+            columns: Vec::new().into(),
             stats: Some(r#"{"numRecords":2}"#.to_owned()),
             modified_ms: 8,
             made_by: vec!["abc".to_owned(), "def".to_owned()],
         }];
         let schema = TableSchema { fields: vec![Field::new("id", DataType::Int64, false)], key: vec![] };
         let mut entry = Entry::new(&origin, Some(&commit), &files, &["p", "q"]);
-        entry.create_table(&Shape::of_new_table(&schema, &[]).expect("a table"), 7);
+        let options = crate::options::TableOptions::new("p", "s", "t");
+        entry.create_table(&new_metadata(&Shape::of_new_table(&schema, &options).expect("a table"), 7));
         entry.add_files(&files);
         entry.set(&[("lakemill/t/p/s/orders/3".to_owned(), 9)].into(), 7);
         entry
@@ -276,6 +295,8 @@ mod tests {
             {"domainMetadata":{"domain":"d","configuration":"","removed":false}}"#;
         let seen = read_entry(others.as_bytes()).expect("readable");
         assert_eq!(seen, Seen { transactions: [("spark".to_owned(), 2)].into(), table_changed: false });
+        let clustered = r#"{"domainMetadata":{"domain":"delta.clustering","configuration":"{}","removed":false}}"#;
+        assert!(read_entry(clustered.as_bytes()).expect("readable").table_changed);
         assert!(read_entry(&entry().bytes()[..300]).is_err(), "a torn entry is not an empty one");
         assert_eq!(read_entry(b"").expect("an empty file holds no action"), Seen::default());
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::LookError;
 use super::actions::{Seen, read_entry};
-use crate::disk::{Disk, DiskError, Published, read};
+use crate::disk::{Disk, DiskError, Ground, Published, read};
 
 /// The age at which a hidden file is nobody's.
 const LEFT_BEHIND: Duration = Duration::from_secs(24 * 60 * 60);
@@ -51,10 +51,10 @@ impl Log {
         Ok(Since::Entries(entries))
     }
 
-    /// Whether the entry of `version` is there. If not, versions after it may have been cleaned up as well, and an
-    /// entry written after it would be one in the past, which nobody reads.
-    pub(crate) fn stands_on(&self, version: u64) -> bool {
-        self.path(version).exists()
+    /// The entry of `version` as a file. If it is gone, versions after it may have been cleaned up as well, and an entry written after
+    /// it would be one in the past, which nobody reads; if it is another one, so may be the table.
+    pub(crate) fn ground(&self, version: u64) -> Option<Ground> {
+        Ground::of(&self.path(version))
     }
 
     /// Writes the entry of `version`, if nobody has.

@@ -20,11 +20,13 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use lakemill_model::{
-    Commit, CommitOutcome, Positions, Sink, SinkError, SinkPositions, Stage, Staged, StagedFile, TableSchema,
+    Commit, CommitOutcome, Positions, Sink, SinkError, SinkPositions, Stage, Staged, StagedFile, TableIdentity,
+    TableSchema,
 };
+use serde_json::Value;
 
 use crate::app_id::AppIds;
-use crate::disk::Published;
+use crate::disk::{Ground, Published};
 use crate::ledger::{self, Ledger, View, changes, shown};
 use crate::options::TableOptions;
 use crate::shape::Shape;
@@ -54,8 +56,16 @@ struct Table {
     log: Arc<Log>,
     ids: AppIds,
     view: Option<View>,
+    /// The entry of the view's version, and the content of the table's `metaData` action.
+    known: Option<Known>,
     /// The version of the last log checkpoint, as of the last look.
     checkpoint: Option<u64>,
+}
+
+/// What tells a table from another one in its place, and how it is to be written.
+struct Known {
+    metadata: Value,
+    ground: Option<Ground>,
 }
 
 impl DeltaSink {
@@ -70,7 +80,7 @@ impl DeltaSink {
         let options = target.options();
         let log = Arc::new(Log::new(&target.root, target.disk));
         let ids = AppIds::new(&options.tenant, &options.pipeline, &options.sink);
-        let table = Table { target, log, ids, view: None, checkpoint: None };
+        let table = Table { target, log, ids, view: None, known: None, checkpoint: None };
         let mut sink = Self { table, expected: Positions::new(), maintenance: None, maintained: 0 };
         sink.positions()?;
         Ok(sink)
@@ -86,10 +96,10 @@ impl DeltaSink {
         if table.view.is_some() {
             return Ok(false);
         }
-        let made = table.write_entry(&[], None).map_err(|error| table.error(error))? == Published::Created;
+        let made = table.write_entry(&[], None)? == Published::Created;
         if !made {
-            // `look` also checks that the columns that we wanted fit the table of whoever was faster.
             table.look(false)?;
+            table.target.fit(schema)?;
         }
         self.expected = shown(table).held;
         Ok(made)
@@ -150,48 +160,80 @@ impl Table {
     fn look_afresh(&mut self) -> Result<(), SinkError> {
         self.view = None;
         let look = snapshot::look(&self.target.root, &self.ids.prefix()).map_err(|error| self.error(error))?;
-        let Some(Look { version, shape, transactions, checkpoint, refusals }) = look else { return Ok(()) };
+        let Some(Look { version, shape, metadata, transactions, checkpoint, refusals }) = look else {
+            return if self.known.is_some() { Err(self.target.gone("was deleted")) } else { Ok(()) };
+        };
+        if self.known.as_ref().is_some_and(|known| known.metadata["id"] != metadata["id"]) {
+            return Err(self.target.gone("was replaced by another one"));
+        }
         if !refusals.is_empty() {
             let reason = format!("Lakemill must not append to {}: {}", self.target.root.display(), refusals.join("; "));
             return Err(SinkError::Unsupported { sink: self.target.sink.clone(), reason });
         }
-        self.check_partitioning(&shape)?;
-        self.target.set_shape(shape)?;
+        self.target.check_wishes(&shape)?;
+        self.target.set_shape(shape);
+        self.known = Some(Known { metadata, ground: self.log.ground(version) });
         self.view = Some(View::new(version, &self.ids, transactions));
         self.checkpoint = checkpoint;
         Ok(())
     }
 
-    fn check_partitioning(&self, shape: &Shape) -> Result<(), SinkError> {
-        self.target
-            .check_partitioning(shape)
-            .map_err(|reason| SinkError::Unsupported { sink: self.target.sink.clone(), reason })
-    }
-
     /// Writes the next entry on what we know of the table, or makes the table.
-    fn write_entry(&mut self, files: &[StagedFile], commit: Option<&Commit>) -> Result<Published, LookError> {
+    fn write_entry(&mut self, files: &[StagedFile], commit: Option<&Commit>) -> Result<Published, SinkError> {
+        if self.view.is_none() && self.known.is_some() {
+            // A look that failed has left it open whether it is still there.
+            self.look_afresh()?;
+        }
         let options = self.target.options();
         let now_ms = now_ms();
         let origin = Origin { tenant: &options.tenant, pipeline: &options.pipeline, sink: &options.sink, now_ms };
-        let shape = self
-            .target
-            .shape()
-            .ok_or_else(|| LookError::Unsupported("no rows have said what columns it has".to_owned()))?;
+        let (shape, has_more) = self.target.shape_with(files)?;
         let mut entry = Entry::new(&origin, commit, files, &shape.partition_columns);
-        if self.view.is_none() {
-            entry.create_table(&shape, now_ms);
+        let mut metadata = None;
+        if has_more {
+            let changed = match &self.known {
+                None => actions::new_metadata(&shape, now_ms),
+                Some(known) => self.with_columns(known, &shape)?,
+            };
+            match self.view {
+                None => entry.create_table(&changed),
+                Some(_) => entry.change_metadata(&changed),
+            }
+            metadata = Some(changed);
         }
         let transactions = commit.map(|commit| changes(&self.ids, &shown(self), commit)).unwrap_or_default();
         entry.add_files(files);
         entry.set(&transactions, now_ms);
         let version = self.view.as_ref().map_or(0, |view| view.version + 1);
-        let published = self.log.publish(version, entry.bytes())?;
+        let published = self.log.publish(version, entry.bytes()).map_err(|error| self.error(error.into()))?;
         if published == Published::Created {
             let view = self.view.get_or_insert_default();
             view.version = version;
             view.absorb(&self.ids, transactions);
+            let metadata = metadata.or_else(|| self.known.take().map(|known| known.metadata)).unwrap_or_default();
+            self.known = Some(Known { metadata, ground: self.log.ground(version) });
+            self.target.set_shape(shape);
         }
         Ok(published)
+    }
+
+    /// Versions between two log checkpoints: as the table says, or else the options. 0: never.
+    fn checkpoint_interval(&self) -> u64 {
+        let ours = self.target.options().checkpoint_interval;
+        let known =
+            self.known.as_ref().and_then(|known| known.metadata["configuration"]["delta.checkpointInterval"].as_str());
+        let of_table = known.and_then(|text| text.parse::<u64>().ok()).filter(|versions| *versions > 0 && ours > 0);
+        of_table.unwrap_or(ours)
+    }
+
+    /// The table's metadata with the columns that `shape` has beyond its own.
+    fn with_columns(&self, known: &Known, shape: &Shape) -> Result<Value, SinkError> {
+        let mut metadata = known.metadata.clone();
+        let schema = metadata["schemaString"].as_str().unwrap_or_default();
+        let schema =
+            schema::with_columns(schema, shape).map_err(|reason| self.error(LookError::Unsupported(reason)))?;
+        metadata["schemaString"] = schema.into();
+        Ok(metadata)
     }
 
     fn error(&self, error: LookError) -> SinkError {
@@ -217,6 +259,9 @@ impl Ledger for Table {
                     view.version += 1;
                     view.absorb(&self.ids, transactions);
                 }
+                if let Some(known) = &mut self.known {
+                    known.ground = self.log.ground(view.version);
+                }
                 Ok(())
             }
             Ok(Since::LookAgain) => self.look_afresh(),
@@ -225,7 +270,8 @@ impl Ledger for Table {
     }
 
     fn lost_its_ground(&self) -> bool {
-        self.view.as_ref().is_some_and(|view| !self.log.stands_on(view.version))
+        let (Some(view), Some(known)) = (&self.view, &self.known) else { return false };
+        self.log.ground(view.version).is_none_or(|ground| Some(ground) != known.ground)
     }
 
     fn settle(&self) -> Result<(), SinkError> {
@@ -233,7 +279,7 @@ impl Ledger for Table {
     }
 
     fn append(&mut self, files: &[StagedFile], commit: &Commit) -> Result<Published, SinkError> {
-        self.write_entry(files, Some(commit)).map_err(|error| self.error(error))
+        self.write_entry(files, Some(commit))
     }
 }
 
@@ -243,10 +289,15 @@ impl Sink for DeltaSink {
     }
 
     fn positions(&mut self) -> Result<SinkPositions, SinkError> {
-        self.table.look(false)?;
+        self.table.look(self.table.lost_its_ground())?;
         let shown = shown(&self.table);
         self.expected = shown.held.clone();
         Ok(shown)
+    }
+
+    fn table(&self) -> Option<TableIdentity> {
+        let id = self.table.known.as_ref().and_then(|known| known.metadata["id"].as_str());
+        Some(self.table.target.identity(id))
     }
 
     fn stage(&self) -> Arc<dyn Stage> {
@@ -263,7 +314,7 @@ impl Sink for DeltaSink {
         if let Some(job) = self.maintenance.take_if(|job| job.is_finished()) {
             finish(job).map_err(|error| self.table.error(error))?;
         }
-        let interval = self.table.target.options().checkpoint_interval;
+        let interval = self.table.checkpoint_interval();
         let Some(view) = &self.table.view else { return Ok(()) };
         let due = |last: u64| interval > 0 && view.version >= last.saturating_add(interval);
         if self.maintenance.is_some() || !due(self.maintained.max(self.table.checkpoint.unwrap_or(0))) {

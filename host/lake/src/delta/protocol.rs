@@ -6,7 +6,8 @@
 //! | invariants, check constraints, generated, identity or default columns | refused if a column has one: we cannot check or compute them |
 //! | column mapping | refused if the mode is not `none`: names in files differ from the table's |
 //! | change data feed, `delta.appendOnly`, deletion vectors, `timestampNtz`, V2 checkpoints, domain metadata | written: an append needs nothing more |
-//! | row tracking, in-commit timestamps, clustering, Iceberg compatibility, and what is not known here | refused by its name |
+//! | clustering | written, with statistics of the columns that it is clustered by (`schema::from_metadata`) |
+//! | row tracking, in-commit timestamps, Iceberg compatibility, and what is not known here | refused by its name |
 
 use std::collections::HashMap;
 
@@ -22,7 +23,7 @@ pub(crate) struct Demands {
 }
 
 /// Features that ask nothing of an append, or nothing while the table's metadata does not use them (which is looked at).
-const HARMLESS: [&str; 12] = [
+const HARMLESS: [&str; 13] = [
     "appendOnly",
     "invariants",
     "checkConstraints",
@@ -35,6 +36,7 @@ const HARMLESS: [&str; 12] = [
     "timestampNtz",
     "v2Checkpoint",
     "domainMetadata",
+    "clustering",
 ];
 
 /// Why we must not write the table, and what to do; nothing if we may.
@@ -87,8 +89,11 @@ mod tests {
             let plain = demands(version, &[], &[("delta.appendOnly", "true"), ("delta.enableChangeDataFeed", "true")]);
             assert_eq!(refusals(&plain), Vec::<String>::new());
         }
-        let modern =
-            demands(7, &["invariants", "appendOnly", "deletionVectors"], &[("delta.columnMapping.mode", "none")]);
+        let modern = demands(
+            7,
+            &["invariants", "appendOnly", "deletionVectors", "domainMetadata", "clustering"],
+            &[("delta.columnMapping.mode", "none")],
+        );
         assert_eq!(refusals(&modern), Vec::<String>::new());
     }
 

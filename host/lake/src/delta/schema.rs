@@ -2,30 +2,44 @@
 //!
 //! PROTOCOL.md, "Schema Serialization Format".
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use lakemill_model::DataType;
 use serde_json::{Value, json};
 
-use crate::shape::{Column, Kind, STATS_COLUMNS, Shape, delta_type};
+use crate::column_type::ColumnType;
+use crate::names::SOURCE;
+use crate::shape::{Column, Kind, STATS_COLUMNS, Shape};
 
-/// The `schemaString` of a table.
+/// The `schemaString` of a table that we make.
 pub(crate) fn to_schema_string(shape: &Shape) -> String {
-    let fields: Vec<Value> = shape
-        .known_fields()
-        .iter()
-        .map(|field| json!({"name": field.name, "type": delta_type(field.data_type), "nullable": field.nullable, "metadata": {}}))
-        .collect();
-    json!({"type": "struct", "fields": fields}).to_string()
+    json!({"type": "struct", "fields": shape.columns.iter().map(field).collect::<Vec<_>>()}).to_string()
+}
+
+/// The `schemaString` of a table that gets the columns that `shape` has beyond its own. What is there stays as it is, whatever it
+/// says of its columns.
+pub(crate) fn with_columns(schema_string: &str, shape: &Shape) -> Result<String, String> {
+    let mut schema: Value =
+        serde_json::from_str(schema_string).map_err(|error| format!("its schema is not JSON: {error}"))?;
+    let fields = schema["fields"].as_array_mut().ok_or("its schema has no fields")?;
+    let is_there = |column: &&Column| fields.iter().any(|field| field["name"] == *column.name);
+    let new: Vec<Value> = shape.columns.iter().filter(|column| !is_there(column)).map(field).collect();
+    fields.extend(new);
+    Ok(schema.to_string())
+}
+
+fn field(column: &Column) -> Value {
+    let metadata = column.source.as_ref().map_or_else(|| json!({}), |source| json!({SOURCE: source}));
+    json!({"name": column.name, "type": column.type_name(), "nullable": column.nullable, "metadata": metadata})
 }
 
 /// The columns of a table that anybody made, and what the schema says about writing them that we cannot do: one phrase for
-/// each, naming the column.
+/// each, naming the column. Columns that the table is clustered by have statistics, whatever else its properties say.
 pub(crate) fn from_metadata(
     schema_string: &str,
     partition_columns: &[String],
     configuration: &HashMap<String, String>,
+    clustered_by: &BTreeSet<String>,
 ) -> Result<(Shape, Vec<String>), String> {
     let schema: Value =
         serde_json::from_str(schema_string).map_err(|error| format!("its schema is not JSON: {error}"))?;
@@ -41,8 +55,15 @@ pub(crate) fn from_metadata(
             }
         }
         data += usize::from(!partition_columns.contains(&name));
-        let stats = chosen.has(&name, data);
-        columns.push(Column { kind: kind_of(&field["type"]), nullable: field["nullable"] != false, name, stats });
+        let stats = chosen.has(&name, data) || clustered_by.contains(&*name);
+        let source = field["metadata"][SOURCE].as_str().map(Arc::from);
+        columns.push(Column {
+            kind: kind_of(&field["type"]),
+            nullable: field["nullable"] != false,
+            source,
+            name,
+            stats,
+        });
     }
     Ok((Shape { columns, partition_columns }, cannot))
 }
@@ -60,23 +81,7 @@ fn kind_of(delta: &Value) -> Kind {
     let Some(name) = delta.as_str() else {
         return Kind::Other(delta["type"].as_str().unwrap_or("a nested type").to_owned());
     };
-    let plain = [
-        DataType::Boolean,
-        DataType::Int32,
-        DataType::Int64,
-        DataType::Float32,
-        DataType::Float64,
-        DataType::Date,
-        DataType::Timestamp,
-        DataType::Text,
-        DataType::Bytes,
-    ];
-    // Our own notation of decimals is Delta's.
-    let known = plain.into_iter().find(|known| delta_type(*known) == name).or_else(|| match name.parse() {
-        Ok(decimal @ DataType::Decimal { .. }) => Some(decimal),
-        _ => None,
-    });
-    known.map_or_else(|| Kind::Other(name.to_owned()), Kind::Known)
+    ColumnType::of_delta(name).map_or_else(|| Kind::Other(name.to_owned()), Kind::Known)
 }
 
 /// Which columns get statistics (Delta's table properties of that name).
@@ -109,9 +114,14 @@ impl StatsColumns {
 
 #[cfg(test)]
 mod tests {
-    use lakemill_model::{Field, TableSchema};
+    use lakemill_model::{DataType, Field, TableSchema};
 
     use super::*;
+    use crate::options::TableOptions;
+
+    fn read(schema: &str, partition_by: &[String], configuration: &HashMap<String, String>) -> (Shape, Vec<String>) {
+        from_metadata(schema, partition_by, configuration, &BTreeSet::new()).expect("reads")
+    }
 
     fn configuration(pairs: &[(&str, &str)]) -> HashMap<String, String> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -133,24 +143,24 @@ mod tests {
             DataType::Bytes,
         ];
         let fields = types.iter().enumerate().map(|(n, t)| Field::new(format!("c{n}\""), *t, n % 2 == 0)).collect();
-        let shape = Shape::of_new_table(&TableSchema { fields, key: vec![] }, &["c6\"".to_owned()]).expect("a table");
-        let (back, cannot) =
-            from_metadata(&to_schema_string(&shape), &["c6\"".to_owned()], &HashMap::new()).expect("reads");
+        let options = TableOptions { partition_columns: vec!["c6\"".to_owned()], ..TableOptions::new("p", "s", "t") };
+        let shape = Shape::of_new_table(&TableSchema { fields, key: vec![] }, &options).expect("a table");
+        let (back, cannot) = read(&to_schema_string(&shape), &["c6\"".to_owned()], &HashMap::new());
         assert_eq!((back, cannot), (shape, vec![]));
     }
 
     #[test]
     fn foreign_types_and_demands_are_named() {
         let schema = json!({"type": "struct", "fields": [
-            {"name": "a", "type": "short", "nullable": true, "metadata": {}},
+            {"name": "a", "type": "variant", "nullable": true, "metadata": {}},
             {"name": "b", "type": {"type": "array", "elementType": "long", "containsNull": true}, "nullable": true, "metadata": {}},
             {"name": "c", "type": "long", "nullable": false, "metadata": {"delta.invariants": "{}"}},
             {"name": "d", "type": "long", "nullable": true, "metadata": {"delta.generationExpression": "a + 1", "comment": "x"}},
         ]});
-        let (shape, cannot) = from_metadata(&schema.to_string(), &[], &HashMap::new()).expect("reads");
+        let (shape, cannot) = read(&schema.to_string(), &[], &HashMap::new());
         let kinds: Vec<_> = shape.columns.iter().map(|column| column.kind.clone()).collect();
-        let long = Kind::Known(DataType::Int64);
-        assert_eq!(kinds, [Kind::Other("short".into()), Kind::Other("array".into()), long.clone(), long]);
+        let long = Kind::Known(ColumnType::Own(DataType::Int64));
+        assert_eq!(kinds, [Kind::Other("variant".into()), Kind::Other("array".into()), long.clone(), long]);
         assert_eq!(cannot.len(), 2);
         assert!(
             cannot[0].starts_with("column `c` has an invariant") && cannot[1].starts_with("column `d` is generated")
@@ -161,7 +171,7 @@ mod tests {
     fn the_tables_properties_choose_the_columns_with_statistics() {
         let schema = r#"{"type":"struct","fields":[{"name":"a","type":"long"},{"name":"b","type":"long"},{"name":"c","type":"long"}]}"#;
         let with = |pairs: &[(&str, &str)]| -> Vec<String> {
-            let (shape, _) = from_metadata(schema, &["a".to_owned()], &configuration(pairs)).expect("reads");
+            let (shape, _) = read(schema, &["a".to_owned()], &configuration(pairs));
             shape.columns.iter().filter(|column| column.stats).map(|column| column.name.to_string()).collect()
         };
         assert_eq!(with(&[]), ["a", "b", "c"]);

@@ -3,7 +3,7 @@
 //! A look reads the last log checkpoint and the entries after it, and of these only protocol, metadata and transactions: it costs
 //! the same for a table of one file and of a million.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -50,6 +50,8 @@ const FILES_AT_ONCE: NonZero<usize> = NonZero::new(4).expect("it is not 0");
 pub(crate) struct Look {
     pub(crate) version: u64,
     pub(crate) shape: Arc<Shape>,
+    /// The content of its `metaData` action; what it does not say is left out.
+    pub(crate) metadata: serde_json::Value,
     /// Of our ids: those that begin with the prefix asked for.
     pub(crate) transactions: BTreeMap<String, i64>,
     /// The version of the newest log checkpoint.
@@ -98,9 +100,23 @@ pub(crate) fn look(root: &Path, prefix: &str) -> Result<Option<Look>, LookError>
     with_snapshot(root, version, move |snapshot, engine| {
         let configuration = snapshot.table_configuration();
         let (protocol, metadata) = (configuration.protocol(), configuration.metadata());
-        let (shape, columns) =
-            schema::from_metadata(metadata.schema_string(), metadata.partition_columns(), metadata.configuration())
-                .map_err(LookError::Unsupported)?;
+        let clustered_by: BTreeSet<String> = snapshot
+            .get_physical_clustering_columns(engine)?
+            .into_iter()
+            .flatten()
+            .filter_map(|name| name.path().first().cloned())
+            .collect();
+        let (shape, columns) = schema::from_metadata(
+            metadata.schema_string(),
+            metadata.partition_columns(),
+            metadata.configuration(),
+            &clustered_by,
+        )
+        .map_err(LookError::Unsupported)?;
+        let mut whole = serde_json::to_value(metadata).map_err(|error| LookError::Unsupported(error.to_string()))?;
+        if let Some(members) = whole.as_object_mut() {
+            members.retain(|_, value| !value.is_null());
+        }
         let features = protocol.writer_features().unwrap_or_default();
         let demands = Demands {
             min_writer_version: protocol.min_writer_version(),
@@ -111,6 +127,7 @@ pub(crate) fn look(root: &Path, prefix: &str) -> Result<Option<Look>, LookError>
         Ok(Look {
             version: snapshot.version(),
             shape: Arc::new(shape),
+            metadata: whole,
             transactions: transactions(snapshot, engine, &prefix)?,
             checkpoint: snapshot.log_segment().checkpoint_version,
             refusals: refusals(&demands),

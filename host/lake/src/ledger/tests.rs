@@ -108,6 +108,7 @@ fn run(memory: &mut Memory) -> Result<CommitOutcome, SinkError> {
         bytes: 1,
         rows: 10,
         partition_values: vec![],
+        columns: Vec::new().into(),
         stats: None,
         modified_ms: 0,
         made_by: vec![],

@@ -19,11 +19,11 @@ use std::sync::Arc;
 
 use lakemill_model::{
     Commit, CommitOutcome, OffsetRange, Positions, Sink, SinkError, SinkPositions, Stage, Staged, StagedFile,
-    TableSchema, TopicPartition,
+    TableIdentity, TableSchema, TopicPartition,
 };
 
 use crate::app_id::AppIds;
-use crate::disk::{self, Published};
+use crate::disk::{self, Ground, Published};
 use crate::ledger::{self, Ledger, View, changes, shown};
 use crate::options::TableOptions;
 use crate::shape::Shape;
@@ -49,6 +49,8 @@ struct Table {
     dir: PathBuf,
     ids: AppIds,
     last: Option<Last>,
+    /// What tells the table from another one in its place: the checksum of its first entry.
+    id: Option<String>,
 }
 
 /// The newest entry.
@@ -57,6 +59,7 @@ struct Last {
     crc: String,
     positions: BTreeMap<String, i64>,
     totals: Totals,
+    ground: Option<Ground>,
 }
 
 impl ParquetSink {
@@ -69,7 +72,7 @@ impl ParquetSink {
         target.refuse_other("_delta_log", "Delta")?;
         let options = target.options();
         let ids = AppIds::new(&options.tenant, &options.pipeline, &options.sink);
-        let table = Table { dir: target.root.join("_manifest"), target: Arc::new(target), ids, last: None };
+        let table = Table { dir: target.root.join("_manifest"), target: Arc::new(target), ids, last: None, id: None };
         let mut sink = Self { table, expected: Positions::new(), listed: 0 };
         sink.positions()?;
         Ok(sink)
@@ -100,10 +103,12 @@ impl ParquetSink {
 
 impl Table {
     fn write_entry(&mut self, files: &[StagedFile], commit: Option<&Commit>) -> Result<Published, SinkError> {
+        if self.last.is_none() && self.id.is_some() {
+            // A look that failed has left it open whether it is still there.
+            self.look(true)?;
+        }
         let options = self.target.options();
-        let Some(shape) = self.target.shape() else {
-            return Err(self.damaged(&self.dir, "no rows have said what columns it has".to_owned()));
-        };
+        let (shape, _) = self.target.shape_with(files)?;
         let changes = commit.map(|commit| changes(&self.ids, &shown(self), commit)).unwrap_or_default();
         let (version, previous, mut positions, totals) = match &self.last {
             Some(last) => (last.view.version + 1, last.crc.clone(), last.positions.clone(), last.totals),
@@ -142,7 +147,12 @@ impl Table {
             let mut view = self.last.take().map(|last| last.view).unwrap_or_default();
             view.version = version;
             view.absorb(&self.ids, changes);
-            self.last = Some(Last { view, crc, positions: entry.positions, totals: entry.totals });
+            let ground = self.ground(version);
+            if version == 0 {
+                self.id = Some(crc.clone());
+            }
+            self.last = Some(Last { view, crc, positions: entry.positions, totals: entry.totals, ground });
+            self.target.set_shape(shape);
         }
         Ok(published)
     }
@@ -151,6 +161,10 @@ impl Table {
         let path = self.dir.join(entry_name(version));
         let bytes = disk::read(&path).map_err(|error| error.into_sink_error(&self.target.sink))?;
         bytes.map(|bytes| from_bytes(&bytes).map_err(|reason| self.damaged(&path, reason))).transpose()
+    }
+
+    fn ground(&self, version: u64) -> Option<Ground> {
+        Ground::of(&self.dir.join(entry_name(version)))
     }
 
     fn damaged(&self, path: &Path, reason: String) -> SinkError {
@@ -196,9 +210,17 @@ impl Ledger for Table {
             Some(version) => version,
             None => match newest(&self.dir).map_err(|error| error.into_sink_error(&self.target.sink))? {
                 Some(version) => version,
+                None if self.id.is_some() => return Err(self.target.gone("was deleted")),
                 None => return Ok(()),
             },
         };
+        if seen.is_none() {
+            let first = self.read_entry(0)?.map(|(_, crc)| crc);
+            if self.id.is_some() && self.id != first {
+                return Err(self.target.gone("was replaced by another one"));
+            }
+            self.id = first;
+        }
         let mut newest = None;
         while let Some(entry) = self.read_entry(version)? {
             newest = Some(entry);
@@ -206,16 +228,17 @@ impl Ledger for Table {
         }
         let Some((entry, crc)) = newest else { return Ok(()) };
         let shape = shape_of(&entry);
-        let refused = |reason| SinkError::Unsupported { sink: self.target.sink.clone(), reason };
-        self.target.check_partitioning(&shape).map_err(refused)?;
-        self.target.set_shape(Arc::new(shape))?;
+        self.target.check_wishes(&shape)?;
+        self.target.set_shape(Arc::new(shape));
         let view = View::new(entry.version, &self.ids, entry.positions.clone());
-        self.last = Some(Last { view, crc, positions: entry.positions, totals: entry.totals });
+        let ground = self.ground(entry.version);
+        self.last = Some(Last { view, crc, positions: entry.positions, totals: entry.totals, ground });
         Ok(())
     }
 
     fn lost_its_ground(&self) -> bool {
-        self.last.as_ref().is_some_and(|last| !self.dir.join(entry_name(last.view.version)).exists())
+        let Some(Last { view, ground, .. }) = &self.last else { return false };
+        self.ground(view.version).is_none_or(|there| Some(there) != *ground)
     }
 
     fn settle(&self) -> Result<(), SinkError> {
@@ -237,6 +260,10 @@ impl Sink for ParquetSink {
         let shown = shown(&self.table);
         self.expected = shown.held.clone();
         Ok(shown)
+    }
+
+    fn table(&self) -> Option<TableIdentity> {
+        Some(self.table.target.identity(self.table.id.as_deref()))
     }
 
     fn stage(&self) -> Arc<dyn Stage> {

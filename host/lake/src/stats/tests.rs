@@ -6,10 +6,10 @@ use arrow_array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int32Array,
     Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
-use lakemill_model::Field;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::column_type::Conversion;
 use crate::encode::encode;
 use crate::options::Compression;
 
@@ -18,12 +18,15 @@ fn stats_by(columns: &[(&str, DataType, ArrayRef)], nan: &[bool], row_group_rows
         .iter()
         .enumerate()
         .map(|(at, (name, data_type, _))| Source {
-            at: Some(at),
-            field: Field::new(*name, *data_type, true),
+            at: Some((at, Conversion::Same)),
+            name: (*name).into(),
+            column_type: ColumnType::Own(*data_type),
+            nullable: true,
             stats: true,
         })
         .collect();
-    let schema = arrow_schema::Schema::new(sources.iter().map(|source| source.field.to_arrow()).collect::<Vec<_>>());
+    let field = |source: &Source| arrow_schema::Field::new(&*source.name, source.column_type.to_arrow(), true);
+    let schema = arrow_schema::Schema::new(sources.iter().map(field).collect::<Vec<_>>());
     let arrays = columns.iter().map(|(.., array)| array.clone()).collect();
     let batch = RecordBatch::try_new(Arc::new(schema), arrays).expect("a batch");
     let encoded = encode(&batch, Compression::Zstd, row_group_rows_max).expect("encodes");

@@ -2,7 +2,7 @@
 
 use arrow_array::{ArrayRef, Int32Array, Int64Array, StringArray};
 use lakemill_lake::{DeltaSink, TableOptions};
-use lakemill_model::{CheckpointId, CommitOutcome, DataType, Field, Sink, SinkError};
+use lakemill_model::{CheckpointId, CommitOutcome, DataType, Disposition, Field, Sink, SinkError};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -51,8 +51,8 @@ fn rows_that_do_not_fit_are_refused_before_a_file_is_written() {
     let error = sink.stage().stage(CheckpointId(1), rows(0, 5)).expect_err("must be refused");
     assert_eq!(
         error.to_string(),
-        "sink orders: the rows do not fit the table: column `id`: the table has it as integer, the rows have it as long; convert it in the \
-         transform, or write to a new table; column `must`: the table has it as date not null, the rows do not have it; add it to the \
+        "sink orders: the rows do not fit the table: column `id`: the table has it as integer, the rows have it as long; give the sink a \
+         new `path` and declare the column there, `columns: { id: int64 }`, which holds both; column `must`: the table has it as date not null, the rows do not have it; add it to the \
          transform's output, or make it nullable in the table"
     );
     let names: Vec<_> =
@@ -146,6 +146,10 @@ fn a_table_that_came_about_meanwhile_must_take_what_was_staged() {
     let staged = stage(&sink, rows(0, 5));
     foreign_table(&folder.table(), &json!([field("id", "string", true)]), &plain_protocol(), &json!({}), &[]);
     let error = sink.commit(staged, &step(0, 0, 5, 1)).expect_err("must be refused");
+    // Staged anew, they might fit: a run that begins again tries that.
+    assert_eq!(error.disposition(), Disposition::Retry, "{error}");
+    assert!(error.to_string().contains("column `id` is string and was long; they are made anew"), "{error}");
+    let error = sink.stage().stage(CheckpointId(1), rows(0, 5)).expect_err("must be refused");
     assert!(error.to_string().contains("column `id`: the table has it as string, the rows have it as long"), "{error}");
     assert_eq!(log(&folder.table()).len(), 1);
 }
@@ -179,12 +183,15 @@ fn a_table_that_cannot_be_is_not_made() {
     let folder = Folder::new();
     let sink = folder.sink();
     let column: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
-    let rows = rows_of(vec![(Field::new("customer name", DataType::Text, true), column)]);
+    let rows = rows_of(vec![
+        (Field::new("customer name", DataType::Text, true), column.clone()),
+        (Field::new("customer,name", DataType::Text, true), column),
+    ]);
     let error = sink.stage().stage(CheckpointId(1), rows).expect_err("must be refused");
     assert_eq!(
         error.to_string(),
-        "sink orders: the rows do not fit the table: column `customer name`: Delta allows no ' ' in names; rename it in the transform's \
-         output"
+        "sink orders: the rows do not fit the table: columns `customer name` and `customer,name`: both would be \
+         `customer_name` in the table, which has no other name for them; rename one of them"
     );
     let Err(error) = DeltaSink::open(TableOptions::new("p", "orders", "s3://bucket/x")) else {
         panic!("it was opened")

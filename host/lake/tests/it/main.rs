@@ -1,6 +1,7 @@
 //! The sinks over real folders, read back with deltalake, the Parquet reader, and our own eyes.
 
 mod common;
+mod conversions;
 mod delta_commits;
 mod delta_readers;
 mod delta_refusals;

@@ -123,7 +123,30 @@ fn a_table_that_vanished_is_not_made_anew() {
     let staged = stage(&sink, rows(0, 10));
     sink.commit(staged, &step(0, 0, 10, 1)).expect("committed");
     std::fs::remove_dir_all(folder.table()).expect("removed");
-    let staged = stage(&sink, rows(10, 20));
-    assert!(matches!(sink.commit(staged, &step(0, 10, 20, 1)), Err(SinkError::Fenced { .. })));
-    assert!(!folder.table().join("_delta_log").exists());
+    for _ in 0..2 {
+        let staged = stage(&sink, rows(10, 20));
+        let error = sink.commit(staged, &step(0, 10, 20, 1)).expect_err("must be refused");
+        assert!(error.to_string().contains("was deleted while it was written: put it back"), "{error}");
+        assert!(!folder.table().join("_delta_log").exists());
+    }
+}
+
+#[test]
+fn a_table_in_the_place_of_another_is_not_written() {
+    let (folder, other) = (Folder::new(), Folder::new());
+    for folder in [&folder, &other] {
+        let mut sink = folder.sink();
+        for start in 0..3 {
+            let staged = stage(&sink, rows(start, start + 1));
+            sink.commit(staged, &step(0, start, start + 1, 1)).expect("committed");
+        }
+    }
+    let mut sink = folder.sink();
+    // The same positions, the same number of versions, another table.
+    std::fs::remove_dir_all(folder.table()).expect("removed");
+    std::fs::rename(other.table(), folder.table()).expect("moved");
+    let staged = stage(&sink, rows(3, 4));
+    let error = sink.commit(staged, &step(0, 3, 4, 1)).expect_err("must be refused");
+    assert!(error.to_string().contains("was replaced by another one while it was written"), "{error}");
+    assert_eq!(log(&folder.table()).len(), 3);
 }

@@ -389,12 +389,30 @@ pub struct Table {
     /// Columns whose values make the folders of the table.
     #[serde(default)]
     pub partition_by: Vec<String>,
+    /// What becomes of a column that the rows have and the table does not.
+    #[serde(default)]
+    pub schema: NewColumns,
+    /// Types of columns in a table that Lakemill makes, where they are to be wider than the rows' are.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub columns: BTreeMap<String, DataType>,
     /// How data files are compressed.
     #[serde(default)]
     pub compression: Compression,
     /// Columns that Lakemill adds.
     #[serde(default = "default_metadata")]
     pub metadata: Vec<Metadata>,
+}
+
+/// What becomes of a column that the rows have and the table does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NewColumns {
+    /// The table gets it, nullable, with the first rows that have it.
+    #[default]
+    Additive,
+    /// The rows do not fit.
+    Strict,
 }
 
 /// What a change does to the table.

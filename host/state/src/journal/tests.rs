@@ -19,6 +19,7 @@ fn plan(id: u64, start: i64, end: i64) -> Plan {
         cuts: Vec::new(),
         refused: false,
         overtaken: Vec::new(),
+        unfit: Vec::new(),
     }
 }
 
@@ -43,13 +44,13 @@ fn remembers_what_is_not_done() {
     assert_eq!(journal.remembered(), &expected);
     assert_eq!(
         expected,
-        Remembered { start: start(7), plans: vec![plan(2, 20, 30), plan(3, 30, 40)], last: 3, owned: BTreeMap::new() }
+        Remembered { start: start(7), plans: vec![plan(2, 20, 30), plan(3, 30, 40)], last: 3, ..Remembered::default() }
     );
     journal.done(CheckpointId(2)).expect("done");
     journal.done(CheckpointId(3)).expect("done");
     drop(journal);
     let journal = Journal::open(folder.path(), "p").expect("opens once more");
-    assert_eq!(journal.remembered(), &Remembered { start: start(7), plans: vec![], last: 3, owned: BTreeMap::new() });
+    assert_eq!(journal.remembered(), &Remembered { start: start(7), plans: vec![], last: 3, ..Remembered::default() });
 }
 
 /// Plans stand in the order in which they were taken over, not in that of their numbers.
@@ -89,7 +90,7 @@ fn a_second_process_gets_a_journal_of_its_own_and_the_next_one_takes_over_what_i
     let renumbered = Plan { checkpoint: CheckpointId(3), ..plan(2, 5, 9) };
     assert_eq!(
         alone.remembered(),
-        &Remembered { start: start(3), plans: vec![plan(2, 0, 5), renumbered], last: 3, owned: BTreeMap::new() }
+        &Remembered { start: start(3), plans: vec![plan(2, 0, 5), renumbered], last: 3, ..Remembered::default() }
     );
     let journals = fs::read_dir(folder.path()).expect("lists").flatten();
     let journals = journals.filter(|entry| entry.path().extension().is_some_and(|e| e == "journal")).count();
