@@ -56,7 +56,7 @@ fn is_broken(value: &[u8]) -> bool {
 
 fn declared() -> SchemaMode {
     let field = |name: &str, data_type| Field::new(name, data_type, true);
-    SchemaMode::Declared(RowSchema {
+    let schema = RowSchema {
         key: vec![field("id", DataType::Int64)],
         row: vec![
             Field::new("id", DataType::Int64, false),
@@ -71,7 +71,8 @@ fn declared() -> SchemaMode {
             field("raw", DataType::Bytes),
             field("t", DataType::Text),
         ],
-    })
+    };
+    SchemaMode::Declared(schema.into())
 }
 
 fn fates(decoder: &Decoder, records: &[Record<'_>]) -> Vec<Fate> {

@@ -34,6 +34,9 @@ pub fn text(summary: &Summary, guest_memory_bytes: u64) -> prometheus::Result<St
     )?;
     let sinks: Vec<_> = summary.sinks.iter().map(|sink| (sink.name.as_str(), sink.rows)).collect();
     all.counters("lakemill_sink_rows", "Rows written, by sink.", "sink", &sinks)?;
+    let beyond: Vec<_> = summary.out_of_range.iter().map(|c| (format!("{}.{}", c.of, c.column), c.values)).collect();
+    let beyond: Vec<_> = beyond.iter().map(|(column, values)| (column.as_str(), *values)).collect();
+    all.counters("lakemill_values_out_of_range", "Dates and timestamps out of range.", "column", &beyond)?;
     for (fate, of) in [("in", 0), ("filtered", 1), ("dead", 2)] {
         let rows: Vec<_> = summary
             .transforms
@@ -140,7 +143,7 @@ impl All<'_> {
 
 #[cfg(test)]
 mod tests {
-    use lakemill_pipeline::{Counts, SinkCounts, TransformCounts};
+    use lakemill_pipeline::{ColumnOutOfRange, Counts, SinkCounts, TransformCounts};
 
     use super::*;
 
@@ -161,6 +164,7 @@ mod tests {
             sinks: vec![SinkCounts { name: "out".into(), rows: 5 }],
             lag: Some(7),
             offsets_lost: 3,
+            out_of_range: vec![ColumnOutOfRange { of: "shop.orders".into(), column: "due".into(), values: 6 }],
             watermark_us: Some(0),
             parked: true,
             circuit: Circuit::Open,
@@ -176,6 +180,7 @@ mod tests {
             r#"lakemill_transform_memory_bytes_max{pipeline="orders",transform="clean"} 65536"#,
             r#"lakemill_lag_records{pipeline="orders"} 7"#,
             r#"lakemill_offsets_lost_total{pipeline="orders"} 3"#,
+            r#"lakemill_values_out_of_range_total{column="shop.orders.due",pipeline="orders"} 6"#,
             r#"lakemill_parked{pipeline="orders"} 1"#,
             r#"lakemill_circuit_open{pipeline="orders"} 1"#,
             r#"lakemill_guest_memory_bytes{pipeline="orders"} 64"#,

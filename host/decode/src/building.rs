@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use lakemill_model::{ChangeBatch, Envelope, Op, RawRecord};
+use lakemill_model::{ChangeBatch, Envelope, Op, RawRecord, range};
 
 use crate::column::Builder;
-use crate::convert::Placeholder;
+use crate::convert::Values;
 use crate::image::{Fault, Image, Pass, Reading};
 use crate::layout::{Layout, Projection};
 use crate::names::Names;
@@ -144,9 +144,9 @@ impl Building {
         key: Option<Cursor<'_>>,
         record: &RawRecord,
         index: u32,
-        placeholder: &Placeholder,
+        values: &Values,
     ) -> Result<Payload, Fault> {
-        let read = self.envelope(payload, key, record, index, placeholder);
+        let read = self.envelope(payload, key, record, index, values);
         if !matches!(read, Ok(Payload::Row { .. })) {
             for image in [&mut self.key, &mut self.before, &mut self.after] {
                 image.truncate(self.rows);
@@ -161,13 +161,13 @@ impl Building {
         key: Option<Cursor<'_>>,
         record: &RawRecord,
         index: u32,
-        placeholder: &Placeholder,
+        values: &Values,
     ) -> Result<Payload, Fault> {
         let layout = self.layout.clone();
         if cursor.kind()? != Kind::Object {
             return Err(Reason::NotAChange(format!("expected a change event, found {}", cursor.kind()?.name())).into());
         }
-        let how = |pass| Reading { slots: &layout.row, placeholder, grows: layout.grows, checked: false, pass };
+        let how = |pass| Reading { slots: &layout.row, values, grows: layout.grows, checked: false, pass };
         let mut seen = Seen::default();
         let mut members = self.names.object(cursor)?;
         while let Some(member) = self.names.member(cursor, &mut members)? {
@@ -205,7 +205,7 @@ impl Building {
         }
         let Some(op) = &seen.op else { return without_op(&seen) };
         let op = Op::from_letter(op).ok_or_else(|| unknown_op(op))?;
-        self.complete(cursor, key, &seen, op, &layout, placeholder)?;
+        self.complete(cursor, key, &seen, op, &layout, values)?;
         Ok(self.push(record, index, op, &seen))
     }
 
@@ -217,7 +217,7 @@ impl Building {
         seen: &Seen<'_>,
         op: Op,
         layout: &Layout,
-        placeholder: &Placeholder,
+        values: &Values,
     ) -> Result<(), Fault> {
         let lacks = |image: &str| Fault::Dead(Reason::NotAChange(format!("op {op} without `{image}`")));
         match op {
@@ -231,7 +231,7 @@ impl Building {
         if let Some(at) = seen.before.filter(|_| before_is_row && self.before.has_more_for_row()) {
             let end = cursor.at();
             cursor.seek(at);
-            let how = Reading { slots: &layout.row, placeholder, grows: layout.grows, checked: false, pass: Pass::Row };
+            let how = Reading { slots: &layout.row, values, grows: layout.grows, checked: false, pass: Pass::Row };
             self.before.read(cursor, self.rows, &how)?;
             cursor.seek(end);
         }
@@ -243,8 +243,7 @@ impl Building {
         }
         match key {
             Some(mut key) => {
-                let how =
-                    Reading { slots: &layout.key, placeholder, grows: layout.grows, checked: false, pass: Pass::Both };
+                let how = Reading { slots: &layout.key, values, grows: layout.grows, checked: false, pass: Pass::Both };
                 if key.kind()? == Kind::Object {
                     self.key.read(&mut key, self.rows, &how)?;
                 } else {
@@ -259,7 +258,9 @@ impl Building {
 
     fn push(&mut self, record: &RawRecord, index: u32, op: Op, seen: &Seen<'_>) -> Payload {
         let source = seen.source.as_ref();
-        let event_time_us = source.and_then(|source| source.ts_ms).and_then(|ms| ms.checked_mul(1000));
+        // A time that no table can hold is none.
+        let event_time_us = source.and_then(|source| source.ts_ms);
+        let event_time_us = event_time_us.and_then(|ms| range::timestamp(i128::from(ms) * 1000).ok());
         let snapshot = op == Op::Read || source.is_some_and(|source| source.snapshot);
         self.envelope.ops.push(op);
         self.envelope.event_time_us.push(event_time_us);
@@ -294,6 +295,17 @@ impl Building {
         envelope.snapshots.truncate(rows);
         envelope.records.truncate(rows);
         self.positions.truncate(rows);
+    }
+
+    /// Whose records they are.
+    pub fn topic(&self) -> &Arc<str> {
+        &self.envelope.topic
+    }
+
+    /// How many dates and timestamps of each column were out of range.
+    pub fn out_of_range(&self) -> impl Iterator<Item = (&Arc<str>, u64)> {
+        let (key, row) = (&self.layout.key, &self.layout.row);
+        self.key.out_of_range(key).chain(self.before.out_of_range(row)).chain(self.after.out_of_range(row))
     }
 
     pub fn finish(mut self) -> ChangeBatch {

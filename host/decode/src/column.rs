@@ -18,6 +18,8 @@ pub(crate) struct Builder {
     nulls: Vec<u32>,
     /// Rows that are unchanged, in order; they are null as well.
     unchanged: Vec<u32>,
+    /// Rows whose value was out of range and is another one now, in order.
+    treated: Vec<u32>,
 }
 
 #[derive(Debug)]
@@ -46,7 +48,7 @@ impl Builder {
                 Data::Var { ends, bytes: Vec::with_capacity(rows * 16) }
             }
         };
-        Self { data_type, data, len: 0, nulls: Vec::new(), unchanged: Vec::new() }
+        Self { data_type, data, len: 0, nulls: Vec::new(), unchanged: Vec::new(), treated: Vec::new() }
     }
 
     #[inline]
@@ -71,6 +73,17 @@ impl Builder {
     pub fn unchanged(&mut self) {
         self.unchanged.push(self.len as u32);
         self.null();
+    }
+
+    /// A cell in place of a value that was out of range.
+    pub fn treated(&mut self, cell: impl FnOnce(&mut Self)) {
+        self.treated.push(self.len as u32);
+        cell(self);
+    }
+
+    /// How many of its values were out of range.
+    pub fn treated_count(&self) -> usize {
+        self.treated.len()
     }
 
     /// A cell that says nothing.
@@ -160,7 +173,7 @@ impl Builder {
                 bytes.truncate(ends[rows] as usize);
             }
         }
-        for list in [&mut self.nulls, &mut self.unchanged] {
+        for list in [&mut self.nulls, &mut self.unchanged, &mut self.treated] {
             while list.last().is_some_and(|&row| row as usize >= rows) {
                 list.pop();
             }

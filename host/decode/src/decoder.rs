@@ -1,28 +1,31 @@
 //! The decoder: takes the records of a batch in order and gives each one a fate: a row, a dead letter, or a control record.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lakemill_model::{ChangeBatch, RawBatch, RawRecord, RowSchema, TopicPartition};
+use lakemill_model::{ChangeBatch, OutOfRange, RawBatch, RawRecord, RowSchema, TopicPartition};
 
 use crate::building::{Building, Payload};
-use crate::convert::Placeholder;
+use crate::connect::{row_slots, slot, slots};
+use crate::convert::{PLACEHOLDER, Placeholder, Values};
+use crate::declared::DeclaredColumns;
 use crate::framing::{Frame, split};
 use crate::image::Fault;
-use crate::layout::{Layout, Projection, Shown, Slot, row_slots, slot, slots};
+use crate::infer::{Sample, Shown, joined};
+use crate::layout::{Layout, Projection, Slot};
 use crate::reason::Reason;
 use crate::scan::{Cursor, Kind};
 
 /// Where column types come from where a record brings no schema part.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SchemaMode {
-    /// From the first records that show a column; from then on another type is a dead letter.
+    /// From the records of the first batch that shows a column; from then on another type is a dead letter.
     #[default]
     Infer,
     /// From nowhere: such a record is a dead letter.
     Inline,
     /// From here.
-    Declared(RowSchema),
+    Declared(DeclaredColumns),
 }
 
 /// How to decode.
@@ -32,9 +35,11 @@ pub struct DecoderConfig {
     pub mode: SchemaMode,
     /// What is read; the rest is skipped.
     pub projection: Projection,
-    /// What the source sends in place of a cell that the change left as it was (Debezium's
-    /// `unavailable.value.placeholder`).
-    pub placeholder: String,
+    /// What the source sends in place of a cell that the change left as it was: each text that is Debezium's
+    /// `unavailable.value.placeholder` somewhere.
+    pub placeholders: Vec<String>,
+    /// What becomes of dates and timestamps that no table can hold.
+    pub out_of_range: OutOfRange,
     /// How deep JSON may nest within a record.
     pub depth_max: usize,
 }
@@ -44,7 +49,8 @@ impl Default for DecoderConfig {
         Self {
             mode: SchemaMode::Infer,
             projection: Projection::all(),
-            placeholder: "__debezium_unavailable_value".into(),
+            placeholders: vec![PLACEHOLDER.into()],
+            out_of_range: OutOfRange::default(),
             depth_max: 64,
         }
     }
@@ -84,18 +90,35 @@ pub struct Decoded {
     pub dead: Vec<Undecodable>,
     /// Tombstones, heartbeats, transaction and schema-change records, notifications.
     pub control: u64,
+    /// How many dates and timestamps were out of range, and are what the policy makes of them: by topic and column.
+    pub out_of_range: BTreeMap<(Arc<str>, Arc<str>), u64>,
+    /// Topics whose first changes have other columns than the declared ones; each topic is told once.
+    pub other_columns: Vec<OtherColumns>,
     /// The largest event time per partition, in microseconds since 1970, of changes that are no snapshot's, and of heartbeats.
     pub event_time_us_max: BTreeMap<TopicPartition, i64>,
+}
+
+impl Decoded {
+    /// Adds what has been built.
+    fn take(&mut self, building: Building) {
+        for (column, count) in building.out_of_range() {
+            let topic = building.topic().clone();
+            *self.out_of_range.entry((topic, column.clone())).or_default() += count;
+        }
+        self.batches.push(building.finish());
+    }
 }
 
 /// Decodes batches; workers share one.
 pub struct Decoder {
     config: DecoderConfig,
-    placeholder: Placeholder,
+    values: Values,
     settle: Box<Settle>,
     /// Inferred layouts by topic.
     inferred: Mutex<HashMap<Arc<str>, Arc<Layout>>>,
     declared: Option<Arc<Layout>>,
+    /// Topics whose columns have been compared with the declared ones.
+    compared: Mutex<HashSet<Arc<str>>>,
 }
 
 /// A topic within one batch.
@@ -136,18 +159,24 @@ impl From<crate::scan::Broken> for Stop {
     }
 }
 
-/// How many records of a topic are looked at before its columns are settled.
-const SAMPLE: usize = 500;
+/// How many records of a topic are compared with the declared columns.
+const COMPARED: usize = 500;
 
 impl Decoder {
     /// A decoder. `settle` is asked before inferred columns are used.
     pub fn new(config: DecoderConfig, settle: Box<Settle>) -> Self {
         let declared = match &config.mode {
-            SchemaMode::Declared(schema) => Some(Arc::new(Layout { checked: true, ..Layout::plain(schema) })),
+            SchemaMode::Declared(columns) => Some(Arc::new(columns.layout(config.out_of_range))),
             SchemaMode::Infer | SchemaMode::Inline => None,
         };
-        let placeholder = Placeholder::new(&config.placeholder);
-        Self { config, placeholder, settle, inferred: Mutex::default(), declared }
+        let placeholder = Placeholder::new(config.placeholders.iter().map(String::as_str));
+        let values = Values { placeholder, out_of_range: config.out_of_range };
+        Self { config, values, settle, inferred: Mutex::default(), declared, compared: Mutex::default() }
+    }
+
+    /// What becomes of dates and timestamps that no table can hold.
+    pub fn out_of_range(&self) -> OutOfRange {
+        self.config.out_of_range
     }
 
     /// Takes over the columns that another decoder has inferred, so that nothing is looked at anew when one follows the other.
@@ -162,13 +191,42 @@ impl Decoder {
     /// # Errors
     /// If inferred columns cannot be written down; never because of a record.
     pub fn decode(&self, raw: &RawBatch) -> Result<Decoded, DecoderError> {
-        let run = self.run(raw)?;
-        if !run.grew {
-            return Ok(run.finish());
+        let mut run = self.run(raw)?;
+        if run.grew {
+            // Rows before a column was met and after it would be two batches, and are one in a replay, which knows the column from the
+            // beginning: as they are now.
+            run = self.run(raw)?;
         }
-        // Rows before a column was met and after it would be two batches, and are one in a replay, which knows the column from the
-        // beginning: as they are now.
-        Ok(self.run(raw)?.finish())
+        let mut decoded = run.finish();
+        if let Some(declared) = &self.declared {
+            decoded.other_columns = self.compare(declared, raw);
+        }
+        Ok(decoded)
+    }
+
+    /// Compares the first changes of each topic with the declared columns, once a topic.
+    fn compare(&self, declared: &Layout, raw: &RawBatch) -> Vec<OtherColumns> {
+        let mut compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = raw.topics().iter().zip(0..).filter(|(topic, _)| !compared.contains(*topic));
+        let samples: Vec<_> = new.map(|(topic, at)| (topic.clone(), self.sample(raw, 0, at, COMPARED))).collect();
+        let mut found = Vec::new();
+        for (topic, sample) in samples.into_iter().filter(|(_, sample)| sample.changes > 0) {
+            compared.insert(topic.clone());
+            found.extend(OtherColumns::of(topic, declared, &sample));
+        }
+        found
+    }
+
+    /// What the records of a topic show, the first `most` of them from a place on.
+    fn sample(&self, raw: &RawBatch, from: usize, topic: u16, most: usize) -> Sample {
+        let mut sample = Sample::default();
+        let records = raw.records()[from..].iter().filter(|record| record.topic == topic);
+        for record in records.take(most) {
+            let Some(value) = raw.value(record).and_then(|bytes| std::str::from_utf8(bytes).ok()) else { continue };
+            let key = raw.key(record).and_then(|bytes| std::str::from_utf8(bytes).ok());
+            sample.add(Cursor::new(value, self.config.depth_max), key, self.config.depth_max);
+        }
+        sample
     }
 
     fn run<'a>(&'a self, raw: &'a RawBatch) -> Result<Run<'a>, DecoderError> {
@@ -204,22 +262,34 @@ impl Decoder {
         }
         let settled =
             (self.settle)(topic, wanted).map_err(|reason| DecoderError::Settle { topic: topic.to_string(), reason })?;
-        let layout = Arc::new(Layout { grows: true, ..Layout::plain(&settled) });
+        let layout = Arc::new(Layout::inferred(&settled));
         all.insert(topic.clone(), layout.clone());
         Ok(layout)
     }
 }
 
-/// `known` with the columns of `more` that it lacks: a type that is known stays.
-pub fn joined(mut known: RowSchema, more: RowSchema) -> RowSchema {
-    for (known, more) in [(&mut known.key, more.key), (&mut known.row, more.row)] {
-        for field in more {
-            if !known.iter().any(|there| there.name == field.name) {
-                known.push(field);
-            }
-        }
+/// Columns of a topic's first changes that are not the declared ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherColumns {
+    /// Whose.
+    pub topic: Arc<str>,
+    /// How many changes were looked at.
+    pub changes: usize,
+    /// Declared, and in none of the changes.
+    pub missing: Vec<Arc<str>>,
+    /// In the changes, and not declared: they are left out.
+    pub undeclared: Vec<Arc<str>>,
+}
+
+impl OtherColumns {
+    fn of(topic: Arc<str>, declared: &Layout, sample: &Sample) -> Option<Self> {
+        let names = || declared.row.iter().map(|slot| &slot.field.name);
+        let missing: Vec<_> = names().filter(|name| !sample.row.names().any(|shown| shown == *name)).cloned().collect();
+        let undeclared: Vec<_> =
+            sample.row.names().filter(|shown| !names().any(|name| name == *shown)).cloned().collect();
+        let is_other = !missing.is_empty() || !undeclared.is_empty();
+        is_other.then_some(Self { topic, changes: sample.changes, missing, undeclared })
     }
-    known
 }
 
 struct Run<'a> {
@@ -270,10 +340,10 @@ impl<'a> Run<'a> {
                 layout = Arc::new(Layout { grows: false, ..(*layout).clone() });
             }
             self.switch(record, &layout);
-            let placeholder = &self.decoder.placeholder;
+            let values = &self.decoder.values;
             let topic = &mut self.topics[usize::from(record.topic)];
             let Some(building) = &mut topic.building else { break };
-            match building.read(&mut payload, key_cursor, record, index as u32, placeholder) {
+            match building.read(&mut payload, key_cursor, record, index as u32, values) {
                 Ok(read) => {
                     // What stands after the payload can still be broken.
                     if let Err(broken) = closing(&mut payload) {
@@ -285,6 +355,7 @@ impl<'a> Run<'a> {
                     self.count(record, &read);
                     return Ok(());
                 }
+                Err(Fault::Dead(reason)) if layout.grows || attempt == 2 => return Err(reason.inferred().into()),
                 Err(Fault::Dead(reason)) => return Err(reason.into()),
                 Err(Fault::Grow) => {
                     payload.seek(payload_at);
@@ -324,7 +395,7 @@ impl<'a> Run<'a> {
                 Ok(Opened { payload: cursor, closing: nothing, layout: self.bare(index, record)? })
             }
             Frame::Framed { schema: Some(schema), payload, schema_first } => {
-                let layout = Arc::new(inline_layout(schema, key)?);
+                let layout = Arc::new(inline_layout(schema, key, self.decoder.config.out_of_range)?);
                 let topic = &mut self.topics[usize::from(record.topic)];
                 let layout = topic.inline.clone().filter(|known| **known == *layout).unwrap_or(layout);
                 topic.inline = Some(layout.clone());
@@ -355,31 +426,14 @@ impl<'a> Run<'a> {
             (_, None) => match self.decoder.known(&self.raw.topics()[at]) {
                 Some(known) => known,
                 None => {
-                    let shown = self.sample(index, record.topic);
-                    self.decoder.inferred(&self.raw.topics()[at], shown).map_err(Stop::Error)?
+                    // All that the batch has: what an order of records shows first is to make no difference.
+                    let sample = self.decoder.sample(self.raw, index, record.topic, usize::MAX);
+                    self.decoder.inferred(&self.raw.topics()[at], sample.schema()).map_err(Stop::Error)?
                 }
             },
         };
         self.topics[at].bare = Some(layout.clone());
         Ok(layout)
-    }
-
-    /// What the next records of a topic show.
-    fn sample(&self, from: usize, topic: u16) -> RowSchema {
-        let (mut key, mut row) = (Shown::default(), Shown::default());
-        let records = self.raw.records()[from..].iter().filter(|record| record.topic == topic);
-        for record in records.take(SAMPLE) {
-            let text = |bytes: Option<&'a [u8]>| bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
-            let (Some(value), of_key) = (text(self.raw.value(record)), text(self.raw.key(record))) else { continue };
-            // A record that is broken shows nothing; its turn comes.
-            let shown = shows(Cursor::new(value, self.decoder.config.depth_max), of_key, &self.decoder.config);
-            if let Some((its_key, its_row)) = shown {
-                let merge = |all: &mut Shown, its: Shown| its.0.into_iter().for_each(|field| all.merge(field));
-                merge(&mut key, its_key);
-                merge(&mut row, its_row);
-            }
-        }
-        key_types(RowSchema { key: key.0, row: row.0 })
     }
 
     /// The layout with the columns that this record adds, if the record is sound with them: one that is broken adds nothing.
@@ -391,16 +445,16 @@ impl<'a> Run<'a> {
         key: Option<&'a str>,
     ) -> Result<Arc<Layout>, Stop> {
         let topic = &self.raw.topics()[usize::from(record.topic)];
-        let Some((its_key, its_row)) = shows(payload.clone(), key, &self.decoder.config) else {
-            return Ok(Arc::new(Layout { grows: false, ..layout.clone() }));
-        };
-        let shown = key_types(RowSchema { key: its_key.0, row: its_row.0 });
-        let wanted = Arc::new(Layout::plain(&joined((*layout.schema).clone(), shown.clone())));
+        let mut sample = Sample::default();
+        sample.add(payload.clone(), key, self.decoder.config.depth_max);
+        let shown = sample.schema();
+        let wanted = Layout::inferred(&joined((*layout.schema).clone(), shown.clone()));
+        let wanted = Arc::new(Layout { grows: false, ..wanted });
         let mut trial = Building::new(wanted, topic.clone(), &Projection::all(), 1);
         let key = key.map_or(Ok(None), |key| self.key_payload(key))?;
-        match trial.read(&mut payload.clone(), key, record, 0, &self.decoder.placeholder) {
+        match trial.read(&mut payload.clone(), key, record, 0, &self.decoder.values) {
             Ok(_) => {}
-            Err(Fault::Dead(reason)) => return Err(reason.into()),
+            Err(Fault::Dead(reason)) => return Err(reason.inferred().into()),
             Err(Fault::Grow) => return Ok(Arc::new(Layout { grows: false, ..layout.clone() })),
         }
         let layout = self.decoder.inferred(topic, shown).map_err(Stop::Error)?;
@@ -419,7 +473,7 @@ impl<'a> Run<'a> {
         let rows = self.raw.len() / self.raw.topics().len().max(1);
         let next = Building::new(layout.clone(), name, &self.decoder.config.projection, rows);
         if let Some(done) = topic.building.replace(next).filter(|done| !done.is_empty()) {
-            self.decoded.batches.push(done.finish());
+            self.decoded.take(done);
         }
     }
 
@@ -455,7 +509,7 @@ impl<'a> Run<'a> {
     fn finish(mut self) -> Decoded {
         for topic in self.topics {
             if let Some(building) = topic.building.filter(|building| !building.is_empty()) {
-                self.decoded.batches.push(building.finish());
+                self.decoded.take(building);
             }
         }
         for ((topic, partition), time) in self.times {
@@ -502,7 +556,7 @@ fn key_schema(key: Option<&str>) -> Option<&str> {
     }
 }
 
-fn inline_layout(schema: &str, key: Option<&str>) -> Result<Layout, Reason> {
+fn inline_layout(schema: &str, key: Option<&str>, policy: OutOfRange) -> Result<Layout, Reason> {
     let parse = |text: &str| {
         serde_json::from_str::<serde_json::Value>(text).map_err(|e| Reason::Schema(format!("its schema part: {e}")))
     };
@@ -524,59 +578,15 @@ fn inline_layout(schema: &str, key: Option<&str>) -> Result<Layout, Reason> {
         }
         None => bare_key(key, &row),
     };
-    Ok(Layout::new(key_slots, row))
+    let under = |slots: Vec<Slot>| slots.into_iter().map(|slot| slot.under(policy)).collect();
+    Ok(Layout::new(under(key_slots), under(row)))
 }
 
 /// The columns of a key without a schema part: those of the row by their names, others by what they show.
 fn bare_key(key: Option<&str>, row: &[Slot]) -> Vec<Slot> {
-    let mut shown = Shown::default();
-    let Some(key) = key else { return Vec::new() };
-    if shown.add(&mut Cursor::new(key, 64)).is_err() {
-        return Vec::new();
-    }
+    let Some(shown) = key.and_then(|key| Shown::of_key(key, 64)) else { return Vec::new() };
     let of_row = |name: &str| row.iter().find(|slot| *slot.field.name == *name).cloned();
-    shown.0.into_iter().map(|field| of_row(&field.name).unwrap_or_else(|| Slot::plain(field))).collect()
-}
-
-/// What a payload and a key show.
-fn shows(mut payload: Cursor<'_>, key: Option<&str>, config: &DecoderConfig) -> Option<(Shown, Shown)> {
-    let mut row = Shown::default();
-    if let Frame::Framed { payload: at, .. } = split(payload.text(), config.depth_max).ok()? {
-        payload.seek(at);
-    }
-    let mut members = payload.object().ok()?;
-    let mut is_change = false;
-    while let Some(name) = payload.member(&mut members).ok()? {
-        let kind = payload.kind().ok()?;
-        is_change |= name == "op" && kind == Kind::Text;
-        if matches!(&*name, "before" | "after") && kind == Kind::Object {
-            row.add(&mut payload).ok()?;
-        } else {
-            payload.skip().ok()?;
-        }
-    }
-    let mut its_key = Shown::default();
-    if let Some(key) = key {
-        let mut cursor = Cursor::new(key, config.depth_max);
-        if let Frame::Framed { payload, .. } = split(key, config.depth_max).ok()? {
-            cursor.seek(payload);
-        }
-        its_key.add(&mut cursor).ok()?;
-    }
-    row.0.retain(|_| is_change);
-    its_key.0.retain(|_| is_change);
-    Some((its_key, row))
-}
-
-/// Gives key columns the type of the row's column of that name: a key shows one value at a time, and a number may be whole by
-/// chance.
-fn key_types(mut schema: RowSchema) -> RowSchema {
-    for field in &mut schema.key {
-        if let Some(of_row) = schema.row.iter().find(|row| row.name == field.name) {
-            field.data_type = of_row.data_type;
-        }
-    }
-    schema
+    shown.fields().into_iter().map(|field| of_row(&field.name).unwrap_or_else(|| Slot::inferred(field))).collect()
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! One image under construction: the columns of a key or a row, and which rows have it.
 
-use lakemill_model::ImageData;
+use std::sync::Arc;
+
+use lakemill_model::{DataType, ImageData};
 
 use crate::column::{Builder, bits};
-use crate::convert::{Placeholder, append};
+use crate::convert::{Values, append};
 use crate::layout::{Columns, Slot};
 use crate::reason::Reason;
-use crate::scan::{Broken, Cursor};
+use crate::scan::{Broken, Cursor, Kind};
 
 /// When a column is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +70,7 @@ impl Pass {
 /// How an object is read.
 pub(crate) struct Reading<'a> {
     pub slots: &'a [Slot],
-    pub placeholder: &'a Placeholder,
+    pub values: &'a Values,
     pub grows: bool,
     pub checked: bool,
     pub pass: Pass,
@@ -122,7 +124,7 @@ impl Image {
                     expected = place + 1;
                     self.cell(cursor, place, row, how)?;
                 }
-                None if how.grows && cursor.kind()? != crate::scan::Kind::Null => return Err(Fault::Grow),
+                None if how.grows && cursor.kind()? != Kind::Null => return Err(Fault::Grow),
                 None => drop(cursor.skip()?),
             }
         }
@@ -146,7 +148,13 @@ impl Image {
         if !builder.has_room(cursor.text().len()) {
             return Err(refused(crate::convert::Refusal::Value("the batch has too many bytes in it".into())).into());
         }
-        append(cursor, field.data_type, *conversion, how.placeholder, builder).map_err(refused)?;
+        let at = cursor.at();
+        if let Err(refusal) = append(cursor, field.data_type, conversion, how.values, builder) {
+            // A whole number's column that meets a fraction takes it.
+            let is_number = || matches!(cursor.text().as_bytes()[at..].trim_ascii_start(), [b'-' | b'0'..=b'9', ..]);
+            let is_wider = how.grows && field.data_type == DataType::Int64 && is_number();
+            return Err(if is_wider { Fault::Grow } else { refused(refusal).into() });
+        }
         if how.checked && !field.nullable && builder.ends_with_null() {
             let what = "expected a value, found null; the pipeline file declares it `nullable: false`".into();
             return Err(refused(crate::convert::Refusal::Value(what)).into());
@@ -160,6 +168,12 @@ impl Image {
             return if how.grows { Err(Fault::Grow) } else { cursor.skip().map(|_| ()).map_err(Fault::from) };
         }
         self.cell(cursor, 0, row, how)
+    }
+
+    /// How many values of each column were out of range.
+    pub fn out_of_range<'a>(&'a self, slots: &'a [Slot]) -> impl Iterator<Item = (&'a Arc<str>, u64)> {
+        let counts = self.columns.iter().map(|column| column.as_ref().map_or(0, Builder::treated_count) as u64);
+        slots.iter().map(|slot| &slot.field.name).zip(counts).filter(|(_, count)| *count > 0)
     }
 
     /// The row has no such image.

@@ -54,6 +54,17 @@ impl From<Broken> for Reason {
 }
 
 impl Reason {
+    /// Says of a cell that its column's type was inferred, and what helps.
+    pub(crate) fn inferred(mut self) -> Self {
+        if let Reason::Cell { what, column, .. } = &mut self
+            && column != "*"
+            && !what.contains("declare the column")
+        {
+            what.push_str("; its type was inferred: declare the column in `source.schema` if it is to take this");
+        }
+        self
+    }
+
     pub(crate) fn cell(image: &'static str, column: &str, refusal: Refusal) -> Self {
         match refusal {
             Refusal::Broken(broken) => broken.into(),

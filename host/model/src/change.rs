@@ -92,6 +92,23 @@ pub struct ChangeBatch {
     pub envelope: Envelope,
 }
 
+impl Cells {
+    /// The cells of these rows, in this order.
+    ///
+    /// # Panics
+    /// If a row is not one of the column's.
+    #[must_use]
+    pub fn select(&self, rows: &[u32]) -> Cells {
+        let indices = UInt32Array::from(rows.to_vec());
+        let array = arrow_select::take::take(&self.array, &indices, None).expect("the rows are the column's own");
+        Cells { array, unchanged: self.unchanged.as_ref().map(|bits| selected(bits, rows)) }
+    }
+}
+
+fn selected(bits: &BooleanBuffer, rows: &[u32]) -> BooleanBuffer {
+    rows.iter().map(|&row| bits.value(row as usize)).collect()
+}
+
 impl ChangeBatch {
     /// The number of rows.
     pub fn len(&self) -> usize {
@@ -111,19 +128,11 @@ impl ChangeBatch {
     /// If a row is not one of the batch's.
     pub fn select(&self, rows: &[u32]) -> ChangeBatch {
         let indices = UInt32Array::from(rows.to_vec());
-        let bits = |bits: &BooleanBuffer| rows.iter().map(|&row| bits.value(row as usize)).collect::<BooleanBuffer>();
         let take =
             |array: &dyn Array| arrow_select::take::take(array, &indices, None).expect("the rows are the batch's own");
+        let bits = |bits: &BooleanBuffer| selected(bits, rows);
         let image = |image: &ImageData| ImageData {
-            columns: image
-                .columns
-                .iter()
-                .map(|cells| {
-                    cells
-                        .as_ref()
-                        .map(|cells| Cells { array: take(&cells.array), unchanged: cells.unchanged.as_ref().map(bits) })
-                })
-                .collect(),
+            columns: image.columns.iter().map(|cells| Some(cells.as_ref()?.select(rows))).collect(),
             present: image.present.as_ref().map(bits),
         };
         fn pick<T: Copy>(list: &[T], rows: &[u32]) -> Vec<T> {

@@ -85,7 +85,9 @@ impl EnvelopeColumn {
             },
             EnvelopeColumn::EventTime => timestamps(pick.map(|row| envelope.event_time_us[row])),
             EnvelopeColumn::KafkaTime => {
-                timestamps(pick.map(|row| envelope.kafka_time_ms[row].map(|ms| ms.saturating_mul(1000))))
+                // A producer writes what it likes: a time that no table can hold is none.
+                let us = |ms: i64| crate::range::timestamp(i128::from(ms) * 1000).ok();
+                timestamps(pick.map(|row| envelope.kafka_time_ms[row].and_then(us)))
             }
             EnvelopeColumn::Topic => Arc::new(repeat(&envelope.topic, rows.len())),
             EnvelopeColumn::Partition => {

@@ -22,6 +22,34 @@ pub struct Counts {
     pub records_control: u64,
 }
 
+/// What became of a record; of two fates the later one in this list counts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fate {
+    Control,
+    Filtered,
+    Out,
+    Late,
+    Dead,
+}
+
+impl Counts {
+    /// Of the records of a batch.
+    pub(crate) fn of_fates(fates: &[Fate]) -> Self {
+        let mut counts = Self::default();
+        for fate in fates {
+            match fate {
+                Fate::Control => counts.records_control += 1,
+                Fate::Filtered => counts.rows_filtered += 1,
+                Fate::Out => counts.rows_out += 1,
+                Fate::Late => counts.rows_late += 1,
+                Fate::Dead => counts.rows_dead += 1,
+            }
+        }
+        counts.rows_in = counts.rows_filtered + counts.rows_out + counts.rows_late + counts.rows_dead;
+        counts
+    }
+}
+
 impl std::ops::AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         self.rows_in += other.rows_in;

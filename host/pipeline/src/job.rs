@@ -70,6 +70,8 @@ pub(crate) struct Prepared {
     pub kafka_times_ms: Vec<(i64, u64)>,
     /// Why one of the dead rows is dead.
     pub example: Option<String>,
+    /// Dates and timestamps that were out of range.
+    pub out_of_range: crate::ranges::Counts,
     /// Microseconds that a worker spent on each stage.
     pub spent: Spent,
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow_array::builder::{BinaryBuilder, Int32Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder};
 use arrow_array::{ArrayRef, RecordBatch};
-use lakemill_model::{DataType, Field, Op, OutputRows, RawBatch, TableSchema};
+use lakemill_model::{DataType, Field, Op, OutputRows, RawBatch, TableSchema, range};
 
 /// Where a record was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub(crate) fn rows(raw: &RawBatch, letters: &[Letter], now_us: i64) -> OutputRow
         topic.append_value(raw.topic(record));
         partition.append_value(record.partition);
         offset.append_value(record.offset);
-        kafka_time.append_option(record.timestamp_ms.map(|ms| ms.saturating_mul(1000)));
+        kafka_time.append_option(record.timestamp_ms.and_then(|ms| range::timestamp(i128::from(ms) * 1000).ok()));
         key.append_option(raw.key(record));
         value.append_option(raw.value(record));
         stage.append_value(letter.stage.name());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lakemill_decode::{Decoder, DecoderConfig, SchemaMode, joined};
-use lakemill_model::{OutputSpec, RowSchema, Transform};
+use lakemill_model::{OutputSpec, Transform};
 use lakemill_runtime::{Engine, EngineOptions, Grant, Limits, LoadOptions, TransformComponent, read_component};
 use lakemill_state::{Code, ComponentStore, SchemaBook};
 use serde::{Deserialize, Serialize};
@@ -124,13 +124,14 @@ impl Loader {
         let mode = match &self.file.spec.source.schema {
             written::Schema::Infer => SchemaMode::Infer,
             written::Schema::Inline => SchemaMode::Inline,
-            written::Schema::Declared(declared) => SchemaMode::Declared(RowSchema {
-                key: declared.key.iter().map(written::Column::field).collect(),
-                row: declared.row.iter().map(written::Column::field).collect(),
-            }),
+            written::Schema::Declared(declared) => SchemaMode::Declared(declared.columns()),
         };
         let decoder = |projection| {
-            let config = DecoderConfig { mode: mode.clone(), projection, ..DecoderConfig::default() };
+            let mut config = DecoderConfig { mode: mode.clone(), projection, ..DecoderConfig::default() };
+            config.out_of_range = self.file.spec.source.out_of_range.into();
+            if let Some(texts) = &self.file.spec.source.unavailable_placeholder {
+                config.placeholders.clone_from(&texts.0);
+            }
             // What was written down by an earlier run, or by another process, holds.
             let book = self.book.clone();
             let settle = move |topic: &str, shown| book.settle(topic, shown, joined).map_err(|error| error.to_string());

@@ -12,7 +12,7 @@ use lakemill_model::{
 use lakemill_state::{Cut, Death, Piece, Plan};
 
 use crate::clock::elapsed_us;
-use crate::counts::{Seen, Spent};
+use crate::counts::{Counts, Fate, Seen, Spent};
 use crate::error::{OverBudget, PipelineError};
 use crate::job::{Job, Prepared};
 use crate::late;
@@ -20,6 +20,7 @@ use crate::letters::{self, Letter, LetterStage};
 use crate::lineup::Lineup;
 use crate::poison::{self, Called, Failure, Unsolved};
 use crate::project::project;
+use crate::ranges::{self, ranged};
 use crate::recover;
 use crate::rollout::{Call, Sample};
 use crate::screening::{Made, Refused, joined};
@@ -27,16 +28,6 @@ use crate::tap::{self, Point as TapPoint};
 use crate::trial::{self, Mode};
 use crate::version::{BoundTransform, Version};
 use crate::workshop::Workshop;
-
-/// What became of a record; of two fates the later one in this list counts.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Fate {
-    Control,
-    Filtered,
-    Out,
-    Late,
-    Dead,
-}
 
 /// What one version's decoder makes of the records.
 struct Part {
@@ -74,6 +65,8 @@ struct Bench<'a> {
     cut_anew: bool,
     /// What a shadow is to look at.
     shown: Vec<Call>,
+    /// Values that were out of range.
+    out_of_range: ranges::Counts,
     ending: &'a dyn Fn() -> bool,
 }
 
@@ -93,6 +86,7 @@ pub(crate) fn prepare(shop: &Workshop<'_>, job: &Job, ending: &dyn Fn() -> bool)
         cuts: job.plan.cuts.clone(),
         cut_anew: false,
         shown: Vec::new(),
+        out_of_range: ranges::Counts::new(),
         ending,
     };
     shop.taps.show(TapPoint::Raw, || tap::lines(&job.raw));
@@ -100,6 +94,8 @@ pub(crate) fn prepare(shop: &Workshop<'_>, job: &Job, ending: &dyn Fn() -> bool)
     let decoded = job.lineup.decoder.decode(&job.raw)?;
     bench.spent.decode_us = elapsed_us(started);
     shop.observe(&decoded, job.plan.now_us);
+    ranges::tell(&decoded.other_columns);
+    bench.out_of_range.clone_from(&decoded.out_of_range);
     bench.go_through(decoded)?;
     bench.screen()?;
     bench.write_cuts_down()?;
@@ -424,6 +420,8 @@ impl Bench<'_> {
         answer: &Answer,
     ) -> Result<(), PipelineError> {
         let bound = &version.transforms[index];
+        let (outputs, policy) = (&bound.transform.description().outputs, self.job.lineup.decoder.out_of_range());
+        let answer = &*ranged(answer, outputs, policy, &mut self.out_of_range);
         let records = &batch.envelope.records;
         if let Some(seen) = self.seen.get_mut(index) {
             seen.count(batch.len(), answer);
@@ -562,18 +560,10 @@ impl Bench<'_> {
     }
 
     fn prepared(self, staged: Vec<(usize, lakemill_model::Staged)>) -> Prepared {
-        let mut prepared = Prepared { spent: self.spent, seen: self.seen, ..Prepared::default() };
+        let mut prepared =
+            Prepared { spent: self.spent, seen: self.seen, out_of_range: self.out_of_range, ..Prepared::default() };
         let counts = &mut prepared.counts;
-        for fate in &self.fates {
-            match fate {
-                Fate::Control => counts.records_control += 1,
-                Fate::Filtered => counts.rows_filtered += 1,
-                Fate::Out => counts.rows_out += 1,
-                Fate::Late => counts.rows_late += 1,
-                Fate::Dead => counts.rows_dead += 1,
-            }
-        }
-        counts.rows_in = counts.rows_filtered + counts.rows_out + counts.rows_late + counts.rows_dead;
+        *counts = Counts::of_fates(&self.fates);
         prepared.rows_staged = staged.iter().map(|(sink, staged)| (*sink, staged.rows)).collect();
         let letters = [Some(self.shop.dead_letters), self.shop.late];
         let rows = prepared.rows_staged.iter().filter(|(sink, _)| !letters.contains(&Some(*sink)));

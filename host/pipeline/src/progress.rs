@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::breaker::Circuit;
 use crate::counts::{Counts, Spent};
 use crate::job::Prepared;
+use crate::ranges::{self, ColumnOutOfRange};
 use crate::trial::TrialReport;
 
 /// What a transform did with the rows that it saw: each transform sees every row that is neither broken nor late.
@@ -79,6 +80,8 @@ pub struct Summary {
     pub transforms: Vec<TransformCounts>,
     /// By sink, in the order of the pipeline file.
     pub sinks: Vec<SinkCounts>,
+    /// Dates and timestamps that were out of range, by column.
+    pub out_of_range: Vec<ColumnOutOfRange>,
     /// Batches committed.
     pub batches: u64,
     /// Commits to sinks.
@@ -185,6 +188,7 @@ impl Progress {
         for (sink, rows) in &prepared.rows_staged {
             summary.sinks[*sink].rows += rows;
         }
+        ranges::add(&mut summary.out_of_range, &prepared.out_of_range);
         summary.batches += 1;
         (summary.circuit, summary.trouble) = (Circuit::Closed, None);
         summary.commits += commits;

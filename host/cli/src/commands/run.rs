@@ -139,6 +139,9 @@ pub fn print(summary: &Summary, json: bool) {
         sinks.join(", "),
         counts.records_control
     );
+    for column in &summary.out_of_range {
+        println!("range      {} values of {}.{} were out of range", column.values, column.of, column.column);
+    }
     println!("commits    {} in {} batches", summary.commits, summary.batches);
     println!("speed      {} events/s over {:.2} s", summary.events_per_s, summary.seconds);
     let latency = &summary.latency_ms;

@@ -42,6 +42,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             "  rows       {} in = {} out + {} filtered + {} late + {} dead",
             of["rows_in"], of["rows_out"], of["rows_filtered"], of["rows_late"], of["rows_dead"]
         );
+        for column in of["out_of_range"].as_array().into_iter().flatten() {
+            let text = |key: &str| column[key].as_str().unwrap_or_default();
+            println!("  range      {} values of {}.{} were out of range", column["values"], text("of"), text("column"));
+        }
         println!("  lag        {} records", of["lag"]);
         println!("  latency    p50 {} ms, p99 {} ms", of["latency_ms"]["p50"], of["latency_ms"]["p99"]);
         println!("  components {} ({} swaps, {} rollbacks)", remote::digests(of), of["swaps"], of["rollbacks"]);

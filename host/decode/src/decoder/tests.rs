@@ -88,14 +88,15 @@ fn typed(kind: &str, semantic: &str, more: &str, value: &str) -> String {
 }
 
 #[test]
-fn text_in_a_json_column_is_json_or_refused() {
-    let mode = SchemaMode::Declared(RowSchema { key: vec![], row: vec![Field::new("x", DataType::Json, true)] });
+fn text_in_a_json_column_is_json_or_a_json_string() {
+    let schema = RowSchema { key: vec![], row: vec![Field::new("x", DataType::Json, true)] };
+    let mode = SchemaMode::Declared(schema.into());
     let of = |value: &str| values(mode.clone(), &[&create(&format!(r#"{{"x":{value}}}"#))]);
     assert_eq!(cell(&of(r#"" {\"a\": 1} ""#), "x"), r#"json  {"a": 1} "#);
     assert_eq!(cell(&of(r#"[1, {"b":2}]"#), "x"), r#"json [1, {"b":2}]"#);
     assert_eq!(cell(&of("5"), "x"), "json 5");
-    let refused = of(r#""plain words""#);
-    assert_eq!(refused.dead[0].reason.to_string(), "column after.x: expected JSON, found the text plain words");
+    assert_eq!(cell(&of(r#""plain words""#), "x"), r#"json "plain words""#);
+    assert_eq!(cell(&of(r#""""#), "x"), r#"json """#);
 }
 
 #[test]
@@ -111,7 +112,6 @@ fn connect_types_become_columns() {
     assert_eq!(typed("int64", &time("Timestamp"), "", "1700000000123"), "timestamp 1700000000123000");
     assert_eq!(typed("int64", &time("MicroTimestamp"), "", "1700000000123456"), "timestamp 1700000000123456");
     assert_eq!(typed("int64", &time("NanoTimestamp"), "", "1700000000123456789"), "timestamp 1700000000123456");
-    assert_eq!(typed("int64", &time("MicroTimestamp"), "", "9223372036825200000"), "null");
     assert_eq!(
         typed("string", &time("ZonedTimestamp"), "", r#""2023-11-14T22:13:20.5+01:00""#),
         "timestamp 1699996400500000"
@@ -158,14 +158,11 @@ fn cells_that_do_not_fit_are_refused_with_their_column() {
     assert_eq!(refused("int32", "", "1.5"), "column after.x: expected int32, found the fraction 1.5");
     assert_eq!(refused("int64", "", r#""7""#), r#"column after.x: expected int64, found text "7""#);
     assert_eq!(refused("boolean", "", "1"), "column after.x: expected true or false, found a number 1");
-    assert_eq!(refused("double", "", "1e999"), "column after.x: 1e999 is out of range for a float");
+    assert_eq!(refused("double", "", "1e999"), "column after.x: 1e999 is out of range for a float64");
     assert_eq!(refused("bytes", "", r#""?""#), "column after.x: expected base64, found ?");
     let decimal = "org.apache.kafka.connect.data.Decimal";
     assert_eq!(refused("bytes", decimal, "123.45"), "column after.x: 123.45 is no decimal(4,2) without rounding");
     assert!(refused("string", "io.debezium.time.ZonedTimestamp", r#""soon""#).contains("expected a timestamp like"));
-    assert!(
-        refused("int64", "io.debezium.time.Timestamp", "9223372036854775807").contains("out of range for a timestamp")
-    );
 }
 
 #[test]
@@ -217,7 +214,7 @@ fn what_is_no_change_is_a_control_record_or_dead() {
         ("[1]", "expected a change event, found an array"),
         ("{\"op\":\"c\"", "not JSON at byte 9"),
         (r#"{"op":"c","after":{"id":1}} x"#, "more text after the end"),
-        (r#"{"op":"c","after":{"id":1,"id":"x"}}"#, "column after.id: expected int64, found text"),
+        (r#"{"op":"c","after":{"id":1,"id":"x"}}"#, "column after.id: expected text, found a number 1"),
     ] {
         let decoded = values(SchemaMode::Infer, &[value]);
         assert_eq!((decoded.dead.len(), decoded.batches.len()), (1, 0), "{value}");
@@ -270,10 +267,11 @@ fn inference_is_strict_and_grows_by_columns() {
     assert_eq!(names(&first.batches[0].schema), ["a int64", "b float64", "d json"]);
     let second =
         decode(&[create(r#"{"a":"x"}"#), create(r#"{"a":3,"c":"new"}"#), create(r#"{"a":4}"#), create(r#"{"a":5.5}"#)]);
-    assert_eq!(second.dead.len(), 2);
+    assert_eq!(second.dead.len(), 1);
     assert_eq!(second.batches.len(), 1);
-    assert_eq!(names(&second.batches[0].schema), ["a int64", "b float64", "d json", "c text"]);
-    assert_eq!(second.batches[0].len(), 2);
+    // The fraction is no dead letter: the whole numbers before it were whole by chance.
+    assert_eq!(names(&second.batches[0].schema), ["a decimal(38,18)", "b float64", "d json", "c text"]);
+    assert_eq!(second.batches[0].len(), 3);
 }
 
 #[test]
@@ -329,7 +327,7 @@ fn declared_columns_are_checked() {
         create(r#"{"id":3,"price":1.005}"#),
     ];
     let records: Vec<_> = list.iter().map(|value| (Some(r#"{"id":1}"#), Some(value.as_str()))).collect();
-    let decoded = decoder(SchemaMode::Declared(schema)).decode(&raw(&records)).expect("decodes");
+    let decoded = decoder(SchemaMode::Declared(schema.into())).decode(&raw(&records)).expect("decodes");
     let batch = &decoded.batches[0];
     let prices = column(&batch.schema, &batch.after, "price").as_primitive::<Decimal128Type>();
     assert_eq!(prices.values(), &[1250, 300]);
@@ -438,7 +436,7 @@ mod properties {
                 let settled = RowSchema { key: vec![], row: vec![
                     Field::new("id", DataType::Int64, true), Field::new("name", DataType::Text, true), Field::new("ok", DataType::Boolean, true),
                 ] };
-                decoder(SchemaMode::Declared(settled)).decode(&batch).expect("decodes")
+                decoder(SchemaMode::Declared(settled.into())).decode(&batch).expect("decodes")
             };
             let (with, without) = (decode(&all), decode(&whole));
             accounted(&with, 8);

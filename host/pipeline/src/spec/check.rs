@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use lakemill_model::RawBatch;
 
+use super::values::Texts;
 use super::written::{Batch, Schema, SinkSpec, Source, Spec, Start, Table};
 
 /// The error says which key, what it holds, and what it may hold.
@@ -79,11 +80,19 @@ fn source(source: &Source) -> Result<(), String> {
         (None, Some(_)) => {}
         _ => return Err("`source` needs exactly one of `kafka` and `files`".into()),
     }
+    if let Some(Texts(texts)) = &source.unavailable_placeholder {
+        if texts.is_empty() || texts.iter().any(String::is_empty) {
+            return Err("`source.unavailable_placeholder` is empty: write the text of the connector's \
+                        `unavailable.value.placeholder`, or leave the key out"
+                .into());
+        }
+    }
     if let Schema::Declared(declared) = &source.schema {
         for (key, columns) in [("row", &declared.row), ("key", &declared.key)] {
             let mut seen = BTreeMap::new();
             for column in columns {
                 own_path(&mut seen, format!("source.schema.{key}"), &column.name)?;
+                column.check().map_err(|what| format!("`source.schema.{key}`, column `{}`: {what}", column.name))?;
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Start with [`written`], the file's vocabulary.
 
 pub mod units;
+pub mod values;
 pub mod written;
 
 mod check;

@@ -111,3 +111,68 @@ fn wrong_values_are_shown_with_what_was_expected() {
     let error = refused("");
     assert!(!error.contains("serde"), "{error}");
 }
+
+#[test]
+fn declared_columns_have_forms_that_fit_their_types() {
+    let of = |column: &str| {
+        let schema = format!("  schema: {{ row: [{{ name: x, {column} }}] }}\n");
+        SMALL.replace("transforms:", &format!("{schema}transforms:"))
+    };
+    for column in [
+        "type: timestamp, form: ms",
+        "type: timestamp, form: iso",
+        "type: timestamp, form: us, years: [1850, 2300]",
+        "type: date, form: days",
+        "type: 'decimal(9,2)', form: base64",
+        "type: bytes, form: hex",
+    ] {
+        parse("p.yaml", &of(column)).unwrap_or_else(|error| panic!("{column}: {error}"));
+    }
+    for (column, expected) in [
+        ("type: timestamp, form: hex", "column `x`: `hex` is not a form of a timestamp: write iso, s, ms, us, ns"),
+        ("type: text, form: ms", "a text has one form only: leave `form: ms` out"),
+        ("type: timestamp, years: [1, 9999]", "`years` is for timestamps with `form: s`, `ms`, `us` or `ns` only"),
+        ("type: timestamp, form: ms, years: [2000, 1990]", "`years: [2000, 1990]`: the first year comes first"),
+        ("type: timestamp, form: milli", "unknown variant `milli`"),
+        ("type: timestamp, unit: ms", "unknown key `unit`"),
+    ] {
+        let error = refused(&of(column));
+        assert!(error.contains(expected), "{column}: {error}");
+    }
+}
+
+#[test]
+fn placeholders_and_the_policy_for_what_is_out_of_range() {
+    let of = |line: &str| SMALL.replace("transforms:", &format!("  {line}\ntransforms:"));
+    let parsed = |line: &str| parse("p.yaml", &of(line)).expect(line).spec_source();
+    assert_eq!(parsed("unavailable_placeholder: __gone__").0, ["__gone__"]);
+    assert_eq!(parsed("unavailable_placeholder: [a, b]").0, ["a", "b"]);
+    for (name, policy) in [
+        ("clamp", values::OutOfRange::Clamp),
+        ("null", values::OutOfRange::Null),
+        ("text", values::OutOfRange::Text),
+        ("dead", values::OutOfRange::Dead),
+    ] {
+        assert_eq!(parsed(&format!("out_of_range: {name}")).1, policy, "{name}");
+    }
+    assert!(refused(&of("unavailable_placeholder: ''")).contains("`source.unavailable_placeholder` is empty"));
+    assert!(refused(&of("unavailable_placeholder: []")).contains("`source.unavailable_placeholder` is empty"));
+    assert!(refused(&of("out_of_range: clip")).contains("clamp"));
+}
+
+impl Spec {
+    /// What the tests look at.
+    fn spec_source(self) -> (Vec<String>, values::OutOfRange) {
+        let texts = self.source.unavailable_placeholder.map(|texts| texts.0).unwrap_or_default();
+        (texts, self.source.out_of_range)
+    }
+}
+
+#[test]
+fn the_columns_of_the_documentation_can_be_declared() {
+    let docs = include_str!("../../../../docs/pipeline.md");
+    let blocks = docs.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let schema = blocks.filter(|block| block.starts_with("schema:")).last().expect("docs/pipeline.md declares columns");
+    let indented: String = schema.lines().map(|line| format!("  {line}\n")).collect();
+    parse("p.yaml", &SMALL.replace("transforms:", &format!("{indented}transforms:"))).expect("is valid");
+}

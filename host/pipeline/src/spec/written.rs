@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lakemill_model::{DataType, Field};
+use lakemill_model::DataType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::units::{Size, Span, Template};
+use super::values::{Declared, OutOfRange, Texts};
 
 /// A pipeline: changes from one source, through transforms, into tables.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +58,13 @@ pub struct Source {
     /// Where column types come from where a record does not bring its own schema part.
     #[serde(default)]
     pub schema: Schema,
+    /// What the source sends in place of a value that a change left as it was: Debezium's `unavailable.value.placeholder`, one text or a
+    /// list of them; `__debezium_unavailable_value` if left out.
+    #[serde(default)]
+    pub unavailable_placeholder: Option<Texts>,
+    /// What becomes of dates and timestamps that are not of the years 1 to 9999, PostgreSQL's infinities among them.
+    #[serde(default)]
+    pub out_of_range: OutOfRange,
 }
 
 /// Kafka topics.
@@ -144,7 +152,7 @@ pub enum Format {
 /// Where column types come from where a record does not bring them: `infer`, `inline`, or columns.
 #[derive(Clone, Debug, Default)]
 pub enum Schema {
-    /// From the first records, strictly: a value of another type later on is a dead letter.
+    /// From the first batch, strictly: a value of another type later on is a dead letter.
     #[default]
     Infer,
     /// Every record must bring its schema part; one without is a dead letter.
@@ -198,43 +206,6 @@ impl JsonSchema for Schema {
         let declared = generator.subschema_for::<Declared>();
         schemars::json_schema!({"anyOf": [{"enum": ["infer", "inline"]}, declared]})
     }
-}
-
-/// Declared columns.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Declared {
-    /// Columns of the row.
-    pub row: Vec<Column>,
-    /// Columns of the key.
-    #[serde(default)]
-    pub key: Vec<Column>,
-}
-
-/// A declared column.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Column {
-    /// Its name.
-    pub name: String,
-    /// boolean, int32, int64, float32, float64, decimal(p,s), date, timestamp, text, bytes or json.
-    #[serde(rename = "type")]
-    #[schemars(with = "String")]
-    pub data_type: DataType,
-    /// False: a null is a dead letter.
-    #[serde(default = "yes")]
-    pub nullable: bool,
-}
-
-impl Column {
-    /// The field.
-    pub fn field(&self) -> Field {
-        Field::new(self.name.as_str(), self.data_type, self.nullable)
-    }
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// When a micro-batch is closed: whichever comes first.
