@@ -70,6 +70,19 @@ fn the_transform_of_the_readme_is_the_one_that_the_sdk_compiles() -> Result<()> 
     Ok(())
 }
 
+/// Its Rust examples are doc tests of the SDK.
+#[test]
+fn the_cases_of_the_guide_hold() -> Result<()> {
+    let found = blocks(&fs::read_to_string(places::root().join("docs/transforms.md"))?, "yaml");
+    ensure!(found.len() == 1, "{} files of cases", found.len());
+    let folder = tempfile::tempdir()?;
+    fs::create_dir(folder.path().join("cases"))?;
+    fs::write(folder.path().join("cases/guide.yaml"), &found[0])?;
+    let component = places::guest("clean")?;
+    let arguments = ["test".as_ref(), folder.path().as_os_str(), "--component".as_ref(), component.as_os_str()];
+    process::run(arguments)?.expect(0, &["2 passed, 0 failed"])
+}
+
 #[test]
 fn commands_and_options_that_documents_name_are_there() -> Result<()> {
     let mut seen = BTreeSet::new();

@@ -72,7 +72,9 @@ fn well_behaved_it_writes_every_row() -> Result<()> {
 #[test]
 fn traps() -> Result<()> {
     dies_alone("trap", &["trap"])?;
+    // Without an SDK that says why it panics.
     dies_alone("panic", &["trap"])?;
+    dies_alone("last_words", &["the component panicked: too dear"])?;
     dies_alone("stack", &["stack"])?;
     dies_alone("undeclared", &["customer_id"])
 }
@@ -81,6 +83,23 @@ fn traps() -> Result<()> {
 fn loops_for_ever() -> Result<()> {
     // One row: each half of a batch that has it takes its 500 ms.
     dies_from(299, "loop", &["batch_ms_max", "500"])
+}
+
+#[test]
+fn says_last_words_for_ever() -> Result<()> {
+    dies_from(299, "words_without_end", &["batch_ms_max", "500"])
+}
+
+/// Words are believed of a guest that aborts, and of no other.
+#[test]
+fn says_last_words_and_does_not_panic() -> Result<()> {
+    dies_alone("words_before_another_end", &["stack"])?;
+    for mode in ["words_taken_back", "huge_words"] {
+        let pipeline = pipeline(mode)?;
+        pipeline.run()?.expect(0, &[])?;
+        expect_numbers(&pipeline, ROWS as i64)?;
+    }
+    Ok(())
 }
 
 #[test]

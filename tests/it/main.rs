@@ -11,6 +11,7 @@ mod evolving;
 mod files;
 mod golden;
 mod hostile;
+mod messages;
 mod own;
 mod storage;
 mod tidy;

@@ -16,6 +16,9 @@ use crate::{places, wait};
 /// Longer than any run of a test takes on a slow machine.
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// What Rust says of a panic of the host: a component's own is told in other words.
+const PANICKED: &str = " panicked at ";
+
 /// A running `lakemill`. Killed when dropped.
 pub struct Lakemill {
     child: Child,
@@ -244,7 +247,7 @@ impl Finished {
         for word in words {
             ensure!(said.contains(word), "it does not say `{word}`, but:\n{said}");
         }
-        ensure!(!said.contains("panicked"), "it panicked:\n{said}");
+        ensure!(!said.contains(PANICKED), "it panicked:\n{said}");
         Ok(())
     }
 
@@ -253,7 +256,7 @@ impl Finished {
     /// # Errors
     /// The line.
     pub fn expect_quiet(&self) -> Result<()> {
-        let loud = |line: &&str| line.contains("WARN") || line.contains("ERROR") || line.contains("panicked");
+        let loud = |line: &&str| line.contains("WARN") || line.contains("ERROR") || line.contains(PANICKED);
         match self.stderr.lines().find(loud) {
             Some(line) => bail!("a warning that nobody expects: {line}"),
             None => Ok(()),

@@ -43,11 +43,21 @@ pub(crate) fn log(level: Level, line: &str) {
     wit::log::log(level, line);
 }
 
+/// From now on a panic tells the host why before it stops the module, after whatever a panic did before.
+fn panics_say_why() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        before(panic);
+        wit::panic::say(&crate::panic::words(panic));
+    }));
+}
+
 /// What `describe` answers.
 ///
 /// # Errors
 /// For the person who wrote the configuration.
 pub fn describe(transform: &Transform, config: &str) -> Result<HostDescription, String> {
+    panics_say_why();
     transform.describe(config).map(description)
 }
 
@@ -56,6 +66,7 @@ pub fn describe(transform: &Transform, config: &str) -> Result<HostDescription, 
 /// # Errors
 /// What stops the pipeline.
 pub fn run(transform: &Transform, batch: &Batch, config: &str) -> Result<HostAnswer, String> {
+    panics_say_why();
     transform.run(batch, config).map(answer)
 }
 

@@ -46,7 +46,8 @@ impl fmt::Display for Error {
             Error::WrongType { image, column, wanted, found } => write!(
                 f,
                 "column `{column}` of `{image}` is {found}, but the transform reads it as {wanted}; \
-                 change the type in the transform's code"
+                 change the type in the transform's code, or declare the column's type: under `source.schema` in the pipeline \
+                 file, under `schema` in a case"
             ),
             Error::BadBatch(what) => write!(f, "the host broke the contract: {what}"),
             Error::Other(message) => f.write_str(message),
@@ -56,8 +57,22 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Why a single row is refused: it goes to the dead letters with its raw bytes, the others go on. Any error becomes one
-/// by `?`; [`reject!`](crate::reject) makes one of a message. The host cuts it at 1,024 bytes.
+/// Why a single row is refused: it goes to the dead letters with its raw bytes, the others go on. The host cuts it at 1,024 bytes.
+///
+/// Of a function that returns a `Result<_, Reject>`: any error becomes one by `?`, [`reject!`](crate::reject) leaves the function with
+/// one (it is a `return` in itself, so that nothing is written around it), and [`Reject::new`] makes one to be handed on.
+///
+/// ```
+/// # use lakemill_guest::{Reject, reject};
+/// fn quantity(text: &str) -> Result<i64, Reject> {
+///     let quantity: i64 = text.parse()?;
+///     if quantity < 0 {
+///         reject!("the quantity is {quantity}");
+///     }
+///     Some(quantity).filter(|quantity| *quantity < 1_000).ok_or_else(|| Reject::new("more than there are"))
+/// }
+/// assert_eq!(quantity("-3"), Err(Reject::new("the quantity is -3")));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject {
     reason: String,
@@ -81,7 +96,7 @@ impl<E: std::error::Error> From<E> for Reject {
     }
 }
 
-/// Leaves the function with a [`Reject`]: `reject!("total is {}", order.total)`.
+/// Leaves the function with a [`Reject`]: `reject!("total is {}", order.total);`. It is a `return`: do not write `Err(…)` around it.
 #[macro_export]
 macro_rules! reject {
     ($($message:tt)*) => {

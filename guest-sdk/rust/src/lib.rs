@@ -51,6 +51,8 @@ mod emit;
 mod error;
 pub mod log;
 mod output;
+#[cfg(any(target_arch = "wasm32", test))]
+mod panic;
 mod row;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -74,6 +76,11 @@ pub use time::{Date, Timestamp};
 pub use transform::Transform;
 
 pub use lakemill_guest_macros::{Config, Output, Row, transform};
+
+/// The examples of the guide, as tests. A project's copy of this crate does not have it, and does not test it.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/transforms.md")]
+pub struct Guide;
 
 /// What the derives and `#[transform]` write calls on.
 #[doc(hidden)]

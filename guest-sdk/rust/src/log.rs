@@ -22,11 +22,18 @@ pub fn write(level: Level, line: &str) {
     eprintln!("{level:?}: {line}");
 }
 
-/// From now on a panic writes its message to the log before it stops the module: worth a line at the start of a transform
-/// that is being debugged. Without it the host shows the trap's stack only, because a module that uses `log` must be
-/// granted it.
+/// From now on a panic writes its message to the log as well, once for each call in which it happens. The dead letter has it anyway:
+/// `the component panicked: total is -3 (src/lib.rs:23)`.
 pub fn panics() {
-    std::panic::set_hook(Box::new(|panic| write(Level::Error, &panic.to_string())));
+    // Natively standard error has it already.
+    #[cfg(target_arch = "wasm32")]
+    {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            before(panic);
+            write(Level::Error, &panic.to_string());
+        }));
+    }
 }
 
 #[doc(hidden)]

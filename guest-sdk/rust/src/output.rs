@@ -118,6 +118,12 @@ pub fn bare_lacks(table: &str, column: &str) -> Reject {
 }
 
 /// A value of a made column.
+#[diagnostic::on_unimplemented(
+    message = "an output's field cannot be `{Self}`",
+    label = "no column is made of this",
+    note = "a field is one of bool, i32, i64, f32, f64, Decimal, Date, Timestamp, &str, String, [&str; N], &[u8], Vec<u8>, Json<&str> and Json<String>, or an Option<_> or a Cell<_> of one of these",
+    note = "an u64 can be made an i64 or a Decimal, a list or a map a Json<String>"
+)]
 pub trait CellOut {
     /// What the column is made of.
     #[doc(hidden)]
@@ -126,6 +132,7 @@ pub trait CellOut {
     /// Its type; of a decimal, the one that is asked for.
     #[doc(hidden)]
     fn data_type(decimal: Option<(u8, u8)>) -> DataType {
+        // The derive does not compile a decimal without its digits.
         let (precision, scale) = decimal.unwrap_or((38, 0));
         Self::DATA_TYPE.unwrap_or(DataType::Decimal { precision, scale })
     }
@@ -147,6 +154,12 @@ pub trait CellOut {
 }
 
 /// A value, without the other two states.
+#[diagnostic::on_unimplemented(
+    message = "an output's field cannot be `{Self}`",
+    label = "no column is made of this",
+    note = "a field is one of bool, i32, i64, f32, f64, Decimal, Date, Timestamp, &str, String, [&str; N], &[u8], Vec<u8>, Json<&str> and Json<String>, or an Option<_> or a Cell<_> of one of these",
+    note = "an u64 can be made an i64 or a Decimal, a list or a map a Json<String>"
+)]
 pub trait ValueOut {
     /// What the column is made of.
     #[doc(hidden)]

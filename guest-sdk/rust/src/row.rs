@@ -161,6 +161,12 @@ impl fmt::Display for Instead {
 }
 
 /// A type of a row's field.
+#[diagnostic::on_unimplemented(
+    message = "a row's field cannot be `{Self}`",
+    label = "no column is read as this",
+    note = "a field is one of bool, i32, i64, f32, f64, Decimal, Date, Timestamp, &str, String, &[u8], Vec<u8>, Json<&str> and Json<String>, or an Option<_> or a Cell<_> of one of these",
+    note = "what has another type in Rust is made of one of these in the transform: an u64 of an i64, a list of a Json<&str>"
+)]
 pub trait FromCell<'b>: Sized {
     /// What its column is read as.
     #[doc(hidden)]
@@ -213,6 +219,12 @@ impl<'b, F: FromCell<'b>> Slot<'b, F> {
 }
 
 /// A value that a cell holds, borrowed or owned.
+#[diagnostic::on_unimplemented(
+    message = "a row's field cannot be `{Self}`",
+    label = "no column is read as this",
+    note = "a field is one of bool, i32, i64, f32, f64, Decimal, Date, Timestamp, &str, String, &[u8], Vec<u8>, Json<&str> and Json<String>, or an Option<_> or a Cell<_> of one of these",
+    note = "what has another type in Rust is made of one of these in the transform: an u64 of an i64, a list of a Json<&str>"
+)]
 pub trait CellValue<'b>: Sized {
     /// What its column is read as.
     #[doc(hidden)]

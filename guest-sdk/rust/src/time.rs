@@ -42,7 +42,7 @@ impl Date {
 }
 
 /// Days since 1970-01-01; a day beyond the month's end runs on into the next month.
-fn days_of(year: i64, month: u32, day: u32) -> i64 {
+pub(crate) fn days_of(year: i64, month: u32, day: u32) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let of_year = (153 * i64::from(month) + 2) / 5 + i64::from(day) - 1;
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));

@@ -234,7 +234,7 @@ fn rows_go_to_the_tables_of_an_enum() {
             json!({ "id": 102, "kind": "twice", "_op": "c" }),
         ]
     );
-    assert_eq!(trial.rows("prices"), [json!({ "id": 1, "net price": 12.35, "currency": "EUR", "_op": "u" })]);
+    assert_eq!(trial.rows("prices"), [json!({ "id": 1, "net price": "12.35", "currency": "EUR", "_op": "u" })]);
     assert_eq!(trial.rows("rest"), [json!({ "id": 5, "kind": "else", "_op": "c" }), json!({ "_op": "t" })]);
     let reasons: Vec<_> = trial.dead.iter().map(|dead| (dead.record, dead.reason.as_str())).collect();
     assert_eq!(reasons.len(), 2, "{reasons:?}");
@@ -317,12 +317,13 @@ fn records_that_are_no_changes_are_dead_or_control() {
         Record::value(json!({ "op": "d" })),
         Record::value(json!([1])),
         Record::value(json!({ "schema": null, "payload": change("c", None, Some(order(1, "paid"))) })),
+        Record::value(change("c", None, Some(order(2, "paid")))),
         Record::value(change("c", None, Some(json!({ "id": "one", "status": "paid", "total": 1.5 })))),
     ];
     let trial = run(&filter::TRANSFORM, "{}", &records).expect("runs");
-    assert_eq!(trial.rows("orders").len(), 1);
+    assert_eq!(trial.rows("orders").len(), 2);
     let dead: Vec<usize> = trial.dead.iter().map(|dead| dead.record).collect();
-    assert_eq!(dead, [0, 5, 6, 7, 8, 10]);
+    assert_eq!(dead, [0, 5, 6, 7, 8, 11]);
     assert!(trial.dead[5].reason.contains("after.id"), "{:?}", trial.dead[5]);
     let framed = Record::value(json!({ "schema": { "type": "struct" }, "payload": {} }));
     assert!(run(&filter::TRANSFORM, "{}", &[framed]).expect_err("not here").contains("lakemill test"));
@@ -356,4 +357,29 @@ fn an_answer_that_breaks_the_contract_is_refused() {
         || Answer::new().emit(Emission::new(0, vec![0], [ColumnBuilder::<str>::new().finish()])),
         "is declared int64",
     );
+}
+
+/// What `lakemill test` refuses in a file of cases is refused here, too (tests/it/own.rs).
+#[test]
+fn a_key_of_a_case_that_is_none_is_refused() {
+    let folder = std::env::temp_dir().join(format!("lakemill-cases-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    for (case, key) in [
+        ("cases: []\nshema: infer\n", "shema"),
+        ("cases: [{ name: n, input: [], outputs: {} }]\n", "outputs"),
+        ("cases: [{ name: n, input: [{ valeu: {} }] }]\n", "valeu"),
+        ("cases: [{ name: n, input: [], dead: [{ record: 0, reason: r, at: 1 }] }]\n", "`at`"),
+        ("cases: [{ name: n, input: [], schema: { rows: [] } }]\n", "rows"),
+        ("cases: [{ name: n, input: [], schema: { row: [{ name: a, type: bigint }] } }]\n", "bigint"),
+        (
+            "cases: [{ name: n, input: [], schema: { row: [{ name: a, type: text }, { name: a, type: text }] } }]\n",
+            "twice",
+        ),
+    ] {
+        std::fs::write(folder.join("a.yaml"), case).expect("writes");
+        let refused = std::panic::catch_unwind(|| lakemill_guest::testing::run_cases(&filter::TRANSFORM, &folder));
+        let words = refused.expect_err(case).downcast::<String>().expect("words");
+        assert!(words.contains(key), "{case}: {words}");
+    }
+    std::fs::remove_dir_all(&folder).expect("is there");
 }

@@ -135,6 +135,14 @@ pub enum TransformError {
         /// Where the guest was, if it has names.
         backtrace: Option<String>,
     },
+    /// It panicked, and its SDK said why before it trapped.
+    #[error("the component panicked: {words}{}", below(backtrace))]
+    Panic {
+        /// The component's own, on one line.
+        words: String,
+        /// Where the guest was, if it has names.
+        backtrace: Option<String>,
+    },
     /// It ran over a limit.
     #[error("the component went over its limit of {limit}: {hint}{}", below(backtrace))]
     Limit {
@@ -162,7 +170,9 @@ impl TransformError {
     /// Where the guest was when it failed.
     pub fn backtrace(&self) -> Option<&str> {
         match self {
-            TransformError::Trap { backtrace, .. } | TransformError::Limit { backtrace, .. } => backtrace.as_deref(),
+            TransformError::Trap { backtrace, .. }
+            | TransformError::Panic { backtrace, .. }
+            | TransformError::Limit { backtrace, .. } => backtrace.as_deref(),
             TransformError::Refused(_) | TransformError::Guest(_) | TransformError::Answer(_) => None,
         }
     }
@@ -181,6 +191,7 @@ impl TransformError {
         match self {
             TransformError::Refused(_) => Disposition::HaltInvalid,
             TransformError::Trap { .. }
+            | TransformError::Panic { .. }
             | TransformError::Limit { .. }
             | TransformError::Guest(_)
             | TransformError::Answer(_) => Disposition::Retry,

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lakemill_decode::{Decoder, DecoderConfig, SchemaMode, joined};
+use lakemill_decode::{Decoder, DecoderConfig, joined};
 use lakemill_model::{OutputSpec, Transform};
-use lakemill_runtime::{Engine, EngineOptions, Grant, Limits, LoadOptions, TransformComponent, read_component};
+use lakemill_runtime::{
+    Engine, EngineOptions, Grant, Limits, LoadOptions, LogLevel, TransformComponent, read_component,
+};
 use lakemill_state::{Code, ComponentStore, SchemaBook};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,8 @@ struct Sources {
     name: String,
     code: Vec<u8>,
     settings: Settings,
+    /// No part of the code: the pipeline file's of now.
+    log: written::LogLevel,
 }
 
 /// Loads versions. One per process and pipeline: it has the engine.
@@ -82,13 +86,14 @@ impl Loader {
         }
         let Some(store) = &self.store else { return Ok(None) };
         let mut sources = Vec::new();
-        for (digest, settings) in digests.iter().zip(settings) {
+        for ((digest, settings), transform) in digests.iter().zip(settings).zip(&self.file.spec.transforms) {
             let (Some(code), Some(settings)) = (store.get(digest)?, store.get(settings)?) else { return Ok(None) };
             let settings = serde_json::from_slice(&settings).map_err(|error| {
                 PipelineError::Invalid(format!("the settings of component {digest} in the store: {error}"))
             })?;
             let name = digest[..12].to_owned();
-            sources.push(Sources { component: format!("{digest} (from the store)"), name, code, settings });
+            let (component, log) = (format!("{digest} (from the store)"), transform.log);
+            sources.push(Sources { component, name, code, settings, log });
         }
         self.version(sources).map(Some)
     }
@@ -121,11 +126,7 @@ impl Loader {
 
     /// A lineup of a version, and of one on trial beside it; what `before` has inferred holds.
     pub fn lineup(&self, main: Arc<Version>, rollout: Option<Arc<Rollout>>, before: Option<&Lineup>) -> Lineup {
-        let mode = match &self.file.spec.source.schema {
-            written::Schema::Infer => SchemaMode::Infer,
-            written::Schema::Inline => SchemaMode::Inline,
-            written::Schema::Declared(declared) => SchemaMode::Declared(declared.columns()),
-        };
+        let mode = self.file.spec.source.schema.mode();
         let decoder = |projection| {
             let mut config = DecoderConfig { mode: mode.clone(), projection, ..DecoderConfig::default() };
             config.out_of_range = self.file.spec.source.out_of_range.into();
@@ -228,7 +229,7 @@ fn read(file: &SpecFile, transform: &written::Transform) -> Result<Sources, Pipe
     let code = read_component(&path, &limits(&settings))
         .map_err(|source| PipelineError::Load { component: transform.component.clone(), source })?;
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(Sources { component: transform.component.clone(), name, code, settings })
+    Ok(Sources { component: transform.component.clone(), name, code, settings, log: transform.log })
 }
 
 fn limits(settings: &Settings) -> Limits {
@@ -248,6 +249,13 @@ fn load(engine: &Engine, source: &Sources, cache: &std::path::Path) -> Result<Tr
         name: source.name.clone(),
         config_json: serde_json::Value::Object(source.settings.config.clone()).to_string(),
         grants: source.settings.grants.iter().map(grant).collect(),
+        log: match source.log {
+            written::LogLevel::Debug => LogLevel::Debug,
+            written::LogLevel::Info => LogLevel::Info,
+            written::LogLevel::Warn => LogLevel::Warn,
+            written::LogLevel::Error => LogLevel::Error,
+            written::LogLevel::Off => LogLevel::Off,
+        },
         limits: limits(&source.settings),
         cache_dir: Some(cache.to_owned()),
     };

@@ -8,6 +8,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use lakemill_decode::Decoder;
 use lakemill_model::{BatchClock, ChangeBatch, RawBatch};
+use lakemill_runtime::BatchLog;
 
 use crate::clock::elapsed_us;
 use crate::diff::compare;
@@ -130,6 +131,7 @@ fn shadow(version: &Version, samples: &Receiver<Sample>, report: &Mutex<TrialRep
 /// Runs the new code on what the old one has run on, and compares.
 fn look(version: &Version, sample: Sample, report: &mut TrialReport) -> Result<(), PipelineError> {
     let Sample { old, clock, late_before_us, calls, raw } = sample;
+    let _log = BatchLog::begin();
     let mut decoded = None;
     if let Some((decoder, raw)) = &raw {
         let on_time = |batch: ChangeBatch| match late_before_us {

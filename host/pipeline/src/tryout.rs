@@ -15,7 +15,7 @@ use crate::error::PipelineError;
 use crate::loader::cache_folder;
 use crate::outputs::OutputPlan;
 use crate::project::project;
-use crate::spec::written::Metadata;
+use crate::spec::written::{Metadata, Schema};
 
 /// What a transform made of records.
 #[derive(Debug, Default)]
@@ -44,12 +44,14 @@ pub fn load(
     Ok(Arc::new(loaded))
 }
 
-/// Runs records through a transform under a frozen clock of 0.
+/// Runs records, decoded by `schema`, through a transform under a frozen clock of 0.
 ///
 /// # Errors
-/// If the transform fails on them, or its outputs do not fit them.
-pub fn run(transform: &dyn Transform, raw: &RawBatch) -> Result<Tryout, PipelineError> {
-    let decoder = Decoder::new(DecoderConfig::default(), Box::new(|_, schema| Ok(schema)));
+/// If the schema contradicts itself, the transform fails on the records, or its outputs do not fit them.
+pub fn run(transform: &dyn Transform, raw: &RawBatch, schema: &Schema) -> Result<Tryout, PipelineError> {
+    schema.check("schema").map_err(PipelineError::Invalid)?;
+    let config = DecoderConfig { mode: schema.mode(), ..DecoderConfig::default() };
+    let decoder = Decoder::new(config, Box::new(|_, schema| Ok(schema)));
     let decoded = decoder.decode(raw)?;
     let mut tryout = Tryout::default();
     for dead in decoded.dead {

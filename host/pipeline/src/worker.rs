@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use lakemill_model::{RawBatch, Vouch};
+use lakemill_runtime::BatchLog;
 
 use crate::breaker::Circuit;
 use crate::error::PipelineError;
@@ -41,6 +42,8 @@ pub(crate) fn work(shop: &Workshop<'_>, jobs: &Receiver<Job>, emptied: &Sender<R
 /// brought to an end.
 fn prepared(shop: &Workshop<'_>, job: &Job) -> Result<Prepared, PipelineError> {
     let farewell = Farewell::default();
+    // However many calls a batch takes, it is one to the log.
+    let _log = BatchLog::begin();
     prepare(shop, job, &|| farewell.is_over(shop.control.is_stopped()))
 }
 

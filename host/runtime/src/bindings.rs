@@ -7,7 +7,7 @@ wasmtime::component::bindgen!({
     with: { "lakemill:transform/batches.batch": crate::batch::BatchView },
 });
 
-pub(crate) use lakemill::transform::{config, log, types};
+pub(crate) use lakemill::transform::{config, log, panic, types};
 
 /// The package of all interfaces.
 pub(crate) const PACKAGE: &str = "lakemill:transform";

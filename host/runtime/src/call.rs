@@ -14,14 +14,16 @@ use crate::batch::Misuse;
 use crate::bindings::{Transform, TransformPre, config};
 use crate::engine::{Engine, STACK_BYTES};
 use crate::limits::Limits;
-use crate::log::GuestLog;
+use crate::log::{GuestLog, LogLevel};
 use crate::meter::{Meter, Refused, table_limit};
+use crate::panic::LastWords;
 use crate::ticker::ticks;
 
 /// What a store holds: one call's, gone with it.
 pub(crate) struct Call {
     pub(crate) table: ResourceTable,
     pub(crate) log: GuestLog,
+    pub(crate) last_words: LastWords,
     meter: Meter,
     config: Arc<str>,
 }
@@ -37,6 +39,8 @@ pub(crate) struct Caller {
     pub(crate) engine: Engine,
     /// For logs.
     pub(crate) name: Arc<str>,
+    /// The lines of it that are taken.
+    pub(crate) log: LogLevel,
     pub(crate) limits: Limits,
     /// One JSON object.
     pub(crate) config: Arc<str>,
@@ -63,7 +67,7 @@ impl Caller {
         // half done outlives the store.
         match called {
             Ok(Ok(done)) => Ok(done),
-            Ok(Err(error)) => Err(self.explain(&error, &store.data().meter)),
+            Ok(Err(error)) => Err(self.explain(&error, store.data())),
             Err(panic) => {
                 Err(TransformError::Trap { trap: format!("the host panicked: {}", words(&*panic)), backtrace: None })
             }
@@ -76,7 +80,8 @@ impl Caller {
         table.set_max_capacity(limits.handles_max);
         let call = Call {
             table,
-            log: GuestLog::new(self.name.clone(), limits.log_lines_max, limits.log_line_bytes_max),
+            last_words: LastWords::default(),
+            log: GuestLog::new(self.name.clone(), self.log, limits.log_lines_max, limits.log_line_bytes_max),
             meter: Meter::new(self.engine.memory().clone(), limits.memory_bytes_max),
             config: self.config.clone(),
         };
@@ -89,7 +94,7 @@ impl Caller {
     }
 
     /// What a failed call means for the author.
-    fn explain(&self, error: &wasmtime::Error, meter: &Meter) -> TransformError {
+    fn explain(&self, error: &wasmtime::Error, call: &Call) -> TransformError {
         let limits = &self.limits;
         let trap = error.downcast_ref::<wasmtime::Trap>();
         let cause = error.root_cause().to_string();
@@ -109,11 +114,14 @@ impl Caller {
             return limits.handles();
         }
         // A guest that is refused memory aborts, which looks like any other trap.
-        match meter.refused() {
+        match call.meter.refused() {
             Some(Refused::Own(wanted)) => limits.memory(wanted),
             Some(Refused::Process) => Limits::process_memory(self.engine.memory().max()),
             Some(Refused::Table(wanted)) => table_limit(wanted as u64),
-            None => TransformError::Trap { trap: cause, backtrace: backtrace(error) },
+            None => match call.last_words.of(trap) {
+                Some(words) => TransformError::Panic { words, backtrace: backtrace(error) },
+                None => TransformError::Trap { trap: cause, backtrace: backtrace(error) },
+            },
         }
     }
 }

@@ -10,7 +10,7 @@ use lakemill_model::{Answer, BatchClock, ChangeBatch, Description, Transform, Tr
 use wasmtime::component::{Component, HasSelf, Linker, Resource};
 
 use crate::artifact::{Kind, Prepared};
-use crate::bindings::{TransformPre, config, log};
+use crate::bindings::{TransformPre, config, log, panic};
 use crate::cache::{self, CodeCache};
 use crate::call::{Call, Caller};
 use crate::child::compile_in_child;
@@ -18,6 +18,7 @@ use crate::compile::{compile, link};
 use crate::engine::Engine;
 use crate::grants::{Grant, check_interfaces};
 use crate::limits::{Limits, bytes as show};
+use crate::log::LogLevel;
 use crate::reads::ReadSet;
 use crate::text::said;
 use crate::{answer, batch, describe};
@@ -34,6 +35,8 @@ pub struct LoadOptions {
     pub config_json: String,
     /// What it may import.
     pub grants: Vec<Grant>,
+    /// Which of its log lines are taken.
+    pub log: LogLevel,
     /// What it may use.
     pub limits: Limits,
     /// Where machine code is kept; `None`: nowhere. The folder must be one that only we write to.
@@ -47,6 +50,7 @@ impl Default for LoadOptions {
             name: "transform".into(),
             config_json: "{}".into(),
             grants: Grant::ALL.to_vec(),
+            log: LogLevel::default(),
             limits: Limits::default(),
             cache_dir: None,
         }
@@ -89,7 +93,7 @@ impl Engine {
     /// [`TransformError::Limit`] if it is larger or more demanding than allowed; [`TransformError::Trap`] if it
     /// traps while it describes itself.
     pub fn load(&self, bytes: &[u8], options: LoadOptions) -> Result<TransformComponent, TransformError> {
-        let LoadOptions { name, config_json, grants, limits, cache_dir } = options;
+        let LoadOptions { name, config_json, grants, log, limits, cache_dir } = options;
         check_size(bytes.len(), &limits)?;
         check_config(&config_json)?;
         self.check_limits(&limits)?;
@@ -97,7 +101,7 @@ impl Engine {
         let (component, compile_time) = self.code(&prepared, cache_dir.as_deref())?;
         let report = LoadReport { kind: prepared.kind, bytes: bytes.len(), compile_time };
         let digest = prepared.digest;
-        let caller = self.caller(&component, name.into(), config_json.into(), &grants, limits)?;
+        let caller = Caller { log, ..self.caller(&component, name.into(), config_json.into(), &grants, limits)? };
         let description = described(&caller)?;
         let reads = Arc::new(ReadSet::new(&description.reads));
         Ok(TransformComponent { caller, description, reads, digest, report })
@@ -155,7 +159,8 @@ impl Engine {
                 "it does not fit lakemill:transform@0.1.0 as this host knows it: {wrong:#}"
             ))
         })?;
-        Ok(Caller { engine: self.clone(), name, limits, config, component, memory_bytes_max: AtomicUsize::new(0) })
+        let (engine, log, memory_bytes_max) = (self.clone(), LogLevel::default(), AtomicUsize::new(0));
+        Ok(Caller { engine, name, log, limits, config, component, memory_bytes_max })
     }
 }
 
@@ -198,6 +203,7 @@ fn check_config(config: &str) -> Result<(), TransformError> {
 fn linker(engine: &Engine, grants: &[Grant]) -> wasmtime::Result<Linker<Call>> {
     let mut linker = Linker::new(engine.wasmtime());
     batch::add_to_linker(&mut linker)?;
+    panic::add_to_linker::<Call, HasSelf<Call>>(&mut linker, |call| call)?;
     if grants.contains(&Grant::Config) {
         config::add_to_linker::<Call, HasSelf<Call>>(&mut linker, |call| call)?;
     }

@@ -40,7 +40,7 @@ pub(crate) enum Import {
 
 pub(crate) fn import(name: &str) -> Import {
     match ours(name) {
-        Some(("types" | "batches", _)) => Import::Free,
+        Some(("types" | "batches" | "panic", _)) => Import::Free,
         Some((interface, _)) => {
             Grant::ALL.into_iter().find(|grant| grant.name() == interface).map_or(Import::Unknown, Import::Granted)
         }
@@ -85,7 +85,7 @@ fn unknown_imports(names: &[&str]) -> String {
     let advice = if names.iter().all(|name| name.starts_with("wasi:") || name.starts_with("wasi_")) {
         "WASI is not available in this version; a Rust transform built for `wasm32-unknown-unknown` needs none"
     } else {
-        "available are `types` and `batches` of `lakemill:transform@0.1`, and `config` and `log` if granted"
+        "available are `types`, `batches` and `panic` of `lakemill:transform@0.1`, and `config` and `log` if granted"
     };
     format!("it imports {}: {advice}", list(names.iter()))
 }

@@ -36,6 +36,7 @@ mod limits;
 mod list;
 mod log;
 mod meter;
+mod panic;
 mod reads;
 mod scan;
 mod text;
@@ -48,6 +49,7 @@ pub use engine::{Engine, EngineError, EngineOptions};
 pub use grants::Grant;
 pub use inspect::{Inspection, inspect};
 pub use limits::Limits;
+pub use log::{BatchLog, LogLevel};
 
 /// What is done with a file before a compiler sees it: for the fuzz target `scan`.
 ///

@@ -13,7 +13,7 @@ pub struct Limits {
     pub batch_ms_max: u64,
     /// What one answer (or the description, or a log line) may copy into the host, in bytes.
     pub output_bytes_max: usize,
-    /// Log lines of one call that are kept.
+    /// Log lines of one batch that are kept, over all calls that it takes.
     pub log_lines_max: u32,
     /// Bytes of a log line that are kept.
     pub log_line_bytes_max: usize,

@@ -1,5 +1,6 @@
 //! Reading attributes, and names.
 
+use proc_macro2::{Group, Ident, Spacing, TokenStream, TokenTree};
 use syn::parse::ParseStream;
 use syn::{Data, DeriveInput, Expr, Fields, FieldsNamed, GenericParam, Lifetime, LitStr};
 
@@ -57,4 +58,27 @@ pub fn doc(attributes: &[syn::Attribute]) -> String {
         _ => None,
     };
     attributes.iter().filter_map(line).collect::<Vec<_>>().join(" ").trim().to_owned()
+}
+
+/// The same tokens with every lifetime but `'static` left to be inferred: in the impls they stand in expressions.
+pub fn anonymous(tokens: TokenStream) -> TokenStream {
+    let mut after_tick = false;
+    let each = |token: TokenTree| {
+        let is_tick =
+            matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '\'' && punct.spacing() == Spacing::Joint);
+        let renamed = match token {
+            TokenTree::Ident(ident) if after_tick && ident != "static" => {
+                TokenTree::Ident(Ident::new("_", ident.span()))
+            }
+            TokenTree::Group(group) => {
+                let mut inner = Group::new(group.delimiter(), anonymous(group.stream()));
+                inner.set_span(group.span());
+                TokenTree::Group(inner)
+            }
+            other => other,
+        };
+        after_tick = is_tick;
+        renamed
+    };
+    tokens.into_iter().map(each).collect()
 }

@@ -1,7 +1,8 @@
 //! `#[derive(Output)]`
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
 use syn::{Attribute, Data, DeriveInput, Fields, Index, LitInt, LitStr, Type};
 
 use crate::attr;
@@ -29,7 +30,9 @@ struct Made<'i> {
     column: LitStr,
     ty: &'i Type,
     required: bool,
+    /// What is written of a decimal's digits, as an `Option`.
     decimal: TokenStream,
+    has_digits: bool,
 }
 
 /// How a table is written, as pieces of the impl.
@@ -51,10 +54,44 @@ pub fn derive(input: &DeriveInput) -> syn::Result<TokenStream> {
     };
     let (generics, type_generics, _) = input.generics.split_for_impl();
     let ident = &input.ident;
+    let digits = digits_are_said(input)?;
     Ok(quote! {
         #[automatically_derived]
         impl #generics ::lakemill_guest::Output for #ident #type_generics { #body }
+
+        #digits
     })
+}
+
+/// Refuses, while it is compiled, a decimal without its digits, and digits of what is no decimal: only the type knows whether it is one.
+fn digits_are_said(input: &DeriveInput) -> syn::Result<TokenStream> {
+    let fields: Vec<&syn::Field> = match &input.data {
+        Data::Struct(of) => of.fields.iter().collect(),
+        Data::Enum(of) => of.variants.iter().flat_map(|variant| &variant.fields).collect(),
+        Data::Union(_) => Vec::new(),
+    };
+    let named = fields.into_iter().filter(|field| field.ident.is_some());
+    let checks = named.map(|field| {
+        let made = made(field)?;
+        let (ty, column) = (made.ty, made.column.value());
+        let ty = attr::anonymous(quote!(#ty));
+        let is_decimal = quote!(<#ty as ::lakemill_guest::CellOut>::DATA_TYPE.is_none());
+        let (fine, words) = if made.has_digits {
+            (
+                quote!(#is_decimal),
+                format!("`{column}` is no Decimal: `decimal(…)` says how many digits a Decimal has; leave it out"),
+            )
+        } else {
+            let words = format!(
+                "`{column}` is a Decimal: say how many digits it has, and how many of them after the point: \
+                 #[output(decimal(12, 2))]"
+            );
+            (quote!(!#is_decimal), words)
+        };
+        Ok(quote_spanned!(made.ty.span()=> const _: () = ::core::assert!(#fine, #words);))
+    });
+    let checks = checks.collect::<syn::Result<Vec<TokenStream>>>()?;
+    Ok(quote!(#(#checks)*))
 }
 
 fn of_struct(input: &DeriveInput) -> syn::Result<TokenStream> {
@@ -274,8 +311,14 @@ fn finish(made: &[Made<'_>], tables: &TokenStream) -> TokenStream {
 fn made(field: &syn::Field) -> syn::Result<Made<'_>> {
     let name = field.ident.as_ref().expect("a named field");
     let column = LitStr::new(name.to_string().trim_start_matches("r#"), name.span());
-    let mut made =
-        Made { field: name, column, ty: &field.ty, required: false, decimal: quote!(::core::option::Option::None) };
+    let mut made = Made {
+        field: name,
+        column,
+        ty: &field.ty,
+        required: false,
+        decimal: quote!(::core::option::Option::None),
+        has_digits: false,
+    };
     for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("output")) {
         attribute.parse_nested_meta(|meta| {
             if meta.path.is_ident("rename") {
@@ -288,6 +331,14 @@ fn made(field: &syn::Field) -> syn::Result<Made<'_>> {
                 let precision: LitInt = content.parse()?;
                 content.parse::<syn::Token![,]>()?;
                 let scale: LitInt = content.parse()?;
+                let (digits, after): (u8, u8) = (precision.base10_parse()?, scale.base10_parse()?);
+                if !(1..=38).contains(&digits) || after > digits {
+                    return Err(syn::Error::new_spanned(
+                        precision,
+                        "a decimal has 1 to 38 digits, and no more after the point than in all: `decimal(12, 2)`",
+                    ));
+                }
+                made.has_digits = true;
                 made.decimal = quote!(::core::option::Option::Some((#precision, #scale)));
             } else {
                 return Err(meta.error("expected `rename = \"…\"`, `required` or `decimal(P, S)`"));

@@ -1,9 +1,11 @@
 //! `#[transform]`
 
-use proc_macro2::{Ident, Spacing, Span, TokenStream, TokenTree};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 use syn::parse::Parser;
 use syn::{FnArg, ItemFn, Path, ReturnType, Type};
+
+use crate::attr::anonymous;
 
 pub fn expand(arguments: TokenStream, function: &ItemFn) -> syn::Result<TokenStream> {
     let (mut columns, mut describe): (bool, Option<Path>) = (false, None);
@@ -26,7 +28,7 @@ pub fn expand(arguments: TokenStream, function: &ItemFn) -> syn::Result<TokenStr
         _ => {
             return Err(syn::Error::new_spanned(
                 &function.sig,
-                "a transform takes a change, or a batch, and perhaps its settings",
+                "a transform takes a change, or a batch, and perhaps its settings: `(change: &Change<Order>, settings: &Settings)`",
             ));
         }
     };
@@ -50,7 +52,8 @@ pub fn expand(arguments: TokenStream, function: &ItemFn) -> syn::Result<TokenStr
         let ReturnType::Type(_, output) = &function.sig.output else {
             return Err(syn::Error::new_spanned(
                 &function.sig,
-                "a transform returns an Emit, an Option, a Vec, or a Result of one of these",
+                "a transform returns what it makes of a change: `-> Emit<Clean>`, or an Option, a Vec, or a Result<_, Reject> of one of \
+                 these",
             ));
         };
         let (input, output) = (anonymous(quote!(#input)), anonymous(quote!(#output)));
@@ -116,31 +119,17 @@ fn referenced(argument: &FnArg) -> syn::Result<&Type> {
     match argument {
         FnArg::Typed(typed) => match &*typed.ty {
             Type::Reference(reference) => Ok(&reference.elem),
-            other => Err(syn::Error::new_spanned(other, "a transform takes references")),
+            other => Err(syn::Error::new_spanned(
+                other,
+                format!(
+                    "a transform borrows what it is given: write `&{}`",
+                    quote!(#other).to_string().replace(' ', "")
+                ),
+            )),
         },
-        FnArg::Receiver(receiver) => Err(syn::Error::new_spanned(receiver, "a transform is a plain function")),
+        FnArg::Receiver(receiver) => Err(syn::Error::new_spanned(
+            receiver,
+            "a transform is a function of its own, without `self`: `fn clean(change: &Change<Order>) -> Emit<Clean>`",
+        )),
     }
-}
-
-/// The same tokens with every lifetime but `'static` left to be inferred: in the impls they stand in expressions.
-fn anonymous(tokens: TokenStream) -> TokenStream {
-    let mut after_tick = false;
-    let each = |token: TokenTree| {
-        let is_tick =
-            matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '\'' && punct.spacing() == Spacing::Joint);
-        let renamed = match token {
-            TokenTree::Ident(ident) if after_tick && ident != "static" => {
-                TokenTree::Ident(Ident::new("_", ident.span()))
-            }
-            TokenTree::Group(group) => {
-                let mut inner = proc_macro2::Group::new(group.delimiter(), anonymous(group.stream()));
-                inner.set_span(group.span());
-                TokenTree::Group(inner)
-            }
-            other => other,
-        };
-        after_tick = is_tick;
-        renamed
-    };
-    tokens.into_iter().map(each).collect()
 }

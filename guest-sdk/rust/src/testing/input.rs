@@ -1,16 +1,19 @@
-//! From Debezium JSON to a batch: what the host's decoder does with `schema: infer`, told once more in plain words. Knows no
+//! From Debezium JSON to a batch: what the host's decoder does, told once more in plain words, without what takes a schema part. Knows no
 //! transform.
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
+use super::json::{Kind, Object, kind, text, whole};
+use super::schema::{Schema, Slot};
+use super::values::{Content, Shown, content};
 use super::{Dead, Record};
 use crate::column::{RareBits, Values, VarLength};
-use crate::{BatchSource, Column, ColumnBuilder, DataType, Field, Image, Json, Op, Reads, Timestamp};
-
-/// Debezium's text for a cell that the database did not send.
-const UNAVAILABLE: &str = "__debezium_unavailable_value";
+use crate::{
+    BatchSource, Cell, Column, ColumnBuilder, DataType, Date, Decimal, Field, Image, Json, Op, Reads, Timestamp,
+};
 
 /// Records, sorted out.
 pub(super) struct Input {
@@ -23,15 +26,13 @@ pub(super) struct Input {
 /// A batch in memory.
 #[derive(Default)]
 pub(super) struct Rows {
-    changes: Vec<Parsed>,
-    key: Vec<Field>,
-    row: Vec<Field>,
+    changes: Vec<Change>,
+    key: Vec<Slot>,
+    row: Vec<Slot>,
     reads: Vec<Reads>,
 }
 
-type Object = Map<String, Value>;
-
-/// A change event.
+/// A change event as it is written.
 struct Parsed {
     op: Op,
     key: Option<Object>,
@@ -41,47 +42,74 @@ struct Parsed {
     snapshot: bool,
 }
 
+/// A change event in cells: of the key's columns, and of the row's.
+struct Change {
+    op: Op,
+    key: Option<Vec<Content>>,
+    before: Option<Vec<Content>>,
+    after: Option<Vec<Content>>,
+    /// Where neither image is there: the row's columns that the key has.
+    of_key: Option<Vec<Content>>,
+    event_time_us: Option<i64>,
+    snapshot: bool,
+}
+
 /// What a record is.
-enum Kind {
+enum Sort {
     Change(Box<Parsed>),
     Control,
 }
 
-/// Reads records; `reads` is what the transform may ask for.
-pub(super) fn read(records: &[Record], reads: &[Reads]) -> Result<Input, String> {
+/// Reads records by a schema; `reads` is what the transform may ask for.
+pub(super) fn read(records: &[Record], schema: &Schema, reads: &[Reads]) -> Result<Input, String> {
     let mut dead = Vec::new();
     let mut changes = Vec::new();
     for (at, record) in records.iter().enumerate() {
         match parse(record) {
-            Ok(Kind::Change(change)) => changes.push((at, *change)),
-            Ok(Kind::Control) => {}
+            Ok(Sort::Change(change)) => changes.push((at, *change)),
+            Ok(Sort::Control) => {}
             Err(Refusal::Dead(reason)) => dead.push(Dead { record: at, reason, by_transform: false }),
-            Err(Refusal::Unknown(what)) => return Err(format!("record {at}: {what}: try it with `lakemill test`")),
-        }
-    }
-    let mut rows = Rows { reads: reads.to_vec(), ..Rows::default() };
-    for (_, change) in &changes {
-        let images = change.before.iter().chain(&change.after);
-        images.for_each(|image| show(&mut rows.row, image));
-        change.key.iter().for_each(|key| show(&mut rows.key, key));
-    }
-    for field in &mut rows.key {
-        // A key shows one value at a time, and a number may be whole by chance.
-        if let Some(of_row) = rows.row.iter().find(|row| row.name == field.name) {
-            field.data_type = of_row.data_type;
-        }
-    }
-    let mut of_rows = Vec::new();
-    for (at, change) in changes {
-        match change.misfit(&rows.key, &rows.row) {
-            Some(reason) => dead.push(Dead { record: at, reason, by_transform: false }),
-            None => {
-                of_rows.push(at);
-                rows.changes.push(change);
+            Err(Refusal::Unknown(what)) => {
+                return Err(format!(
+                    "record {at}: {what}, which `lakemill test` reads and `cargo test` does not: declare the columns in the case's \
+                     `schema` and leave the schema part out, or write `native: false` in the case"
+                ));
             }
         }
     }
+    let (key, row) = match schema {
+        Schema::Declared { key, row } => (key.clone(), row.clone()),
+        Schema::Infer => inferred(changes.iter().map(|(_, change)| change)),
+    };
+    let mut rows = Rows { reads: reads.to_vec(), key, row, ..Rows::default() };
+    let mut of_rows = Vec::new();
+    for (at, change) in changes {
+        match rows.cells_of(&change) {
+            Ok(change) => {
+                of_rows.push(at);
+                rows.changes.push(change);
+            }
+            Err(reason) => dead.push(Dead { record: at, reason, by_transform: false }),
+        }
+    }
     Ok(Input { rows, records: of_rows, dead })
+}
+
+/// The columns of the keys and of the rows that changes show.
+fn inferred<'c>(changes: impl Iterator<Item = &'c Parsed>) -> (Vec<Slot>, Vec<Slot>) {
+    let (mut key, mut row) = (Shown::default(), Shown::default());
+    for change in changes {
+        change.before.iter().chain(&change.after).for_each(|image| row.add(image));
+        change.key.iter().for_each(|image| key.add(image));
+    }
+    let (mut key, row) = (key.slots(), row.slots());
+    for slot in &mut key {
+        // A key shows one value at a time, and a number may be whole by chance.
+        if let Some(of_row) = row.iter().find(|of_row| of_row.field.name == slot.field.name) {
+            slot.field.data_type = of_row.field.data_type;
+        }
+    }
+    (key, row)
 }
 
 enum Refusal {
@@ -89,28 +117,25 @@ enum Refusal {
     Unknown(&'static str),
 }
 
-fn parse(record: &Record) -> Result<Kind, Refusal> {
-    let Some(text) = record.value.as_deref().filter(|text| !text.is_empty()) else { return Ok(Kind::Control) };
-    let value = payload(text)?;
-    let Value::Object(mut event) = value else {
+fn parse(record: &Record) -> Result<Sort, Refusal> {
+    let Some(value) = record.value.as_deref().filter(|text| !text.is_empty()) else { return Ok(Sort::Control) };
+    let event = payload(value)?;
+    let Some(event) = Object::of(&event) else {
         return Err(Refusal::Dead("expected a change event, found something else".into()));
     };
-    let mut image = |name: &str| match event.remove(name) {
-        Some(Value::Object(image)) => Some(image),
-        _ => None,
-    };
+    let image = |name: &str| event.get(name).and_then(Object::of);
     let (before, after) = (image("before"), image("after"));
     let source = image("source").unwrap_or_default();
-    let Some(Value::String(op)) = event.get("op") else {
+    let Some(op) = event.get("op").filter(|op| kind(op) == Kind::Text).map(text) else {
         return without_op(&event, before.is_none() && after.is_none());
     };
-    let Some(op) = Op::from_letter(op) else {
+    let Some(op) = Op::from_letter(&op) else {
         return Err(Refusal::Dead(format!("unknown op `{op}`: expected r, c, u, d or t")));
     };
     let key = match record.key.as_deref().filter(|key| !key.is_empty()).map(payload).transpose()? {
-        None | Some(Value::Null) => None,
-        Some(Value::Object(key)) => Some(key),
-        Some(other) => Some(Map::from_iter([("key".to_owned(), other)])),
+        Some(key) if kind(&key) == Kind::Object => Object::of(&key),
+        Some(key) if kind(&key) != Kind::Null => Some(Object(vec![("key".to_owned(), key)])),
+        _ => None,
     };
     match op {
         Op::Read | Op::Create | Op::Update if after.is_none() => {
@@ -121,95 +146,89 @@ fn parse(record: &Record) -> Result<Kind, Refusal> {
         }
         _ => {}
     }
-    let event_time_us = source.get("ts_ms").and_then(Value::as_i64).and_then(|ms| ms.checked_mul(1000));
+    let event_time_us = source.get("ts_ms").and_then(whole).and_then(|ms| ms.checked_mul(1000));
     let snapshot = match source.get("snapshot") {
-        Some(Value::Bool(snapshot)) => *snapshot,
-        Some(Value::String(word)) => !matches!(word.as_str(), "" | "false"),
-        _ => false,
+        Some(word) if kind(word) == Kind::Text => !matches!(text(word).as_str(), "" | "false"),
+        Some(word) => word.get() == "true",
+        None => false,
     };
     let snapshot = snapshot || op == Op::Read;
-    Ok(Kind::Change(Box::new(Parsed { op, key, before, after, event_time_us, snapshot })))
+    Ok(Sort::Change(Box::new(Parsed { op, key, before, after, event_time_us, snapshot })))
 }
 
 /// The value, out of its frame if it has one.
-fn payload(text: &str) -> Result<Value, Refusal> {
-    let value: Value = serde_json::from_str(text).map_err(|error| Refusal::Dead(format!("not JSON: {error}")))?;
-    match value {
-        Value::Object(mut frame) if frame.contains_key("schema") && frame.contains_key("payload") => {
-            match frame.get("schema") {
-                Some(Value::Null) | None => Ok(frame.remove("payload").unwrap_or_default()),
-                Some(_) => Err(Refusal::Unknown("it has a schema part")),
-            }
-        }
-        other => Ok(other),
+fn payload(text: &str) -> Result<Box<RawValue>, Refusal> {
+    let value: Box<RawValue> =
+        serde_json::from_str(text).map_err(|error| Refusal::Dead(format!("not JSON: {error}")))?;
+    let Some(frame) = Object::of(&value) else { return Ok(value) };
+    match (frame.get("schema"), frame.get("payload")) {
+        (Some(schema), Some(payload)) if frame.0.len() == 2 => match kind(schema) {
+            Kind::Null => Ok(payload.to_owned()),
+            _ => Err(Refusal::Unknown("it has a schema part")),
+        },
+        _ => Ok(value),
     }
 }
 
 /// A heartbeat, the bounds of a transaction, a schema change; or nothing that Debezium sends.
-fn without_op(event: &Object, no_images: bool) -> Result<Kind, Refusal> {
-    let has = |name: &&str| event.contains_key(*name);
+fn without_op(event: &Object, no_images: bool) -> Result<Sort, Refusal> {
+    let has = |name: &&str| event.get(name).is_some();
     let known = ["status", "ddl", "tableChanges", "historyRecord", "aggregate_type"].iter().any(has);
-    let heartbeat = event.contains_key("ts_ms") && event.keys().all(|name| name.starts_with("ts_"));
+    let heartbeat = has(&"ts_ms") && event.0.iter().all(|(name, _)| name.starts_with("ts_"));
     if no_images && (known || heartbeat) {
-        return Ok(Kind::Control);
+        return Ok(Sort::Control);
     }
     Err(Refusal::Dead("no `op`: not a Debezium change event".into()))
 }
 
-/// Adds what an object shows: the first type of a column counts, and whole numbers become fractions where there are any.
-fn show(fields: &mut Vec<Field>, object: &Object) {
-    for (name, value) in object {
-        let Some(data_type) = shown(value) else { continue };
-        match fields.iter_mut().find(|field| field.name == *name) {
-            Some(field) if field.data_type == DataType::Int64 && data_type == DataType::Float64 => {
-                field.data_type = DataType::Float64;
+/// An image in cells of these columns.
+fn cells(image: &str, object: &Object, slots: &[Slot]) -> Result<Vec<Content>, String> {
+    let cell = |slot: &Slot| match object.get(&slot.field.name) {
+        Some(value) => content(value, slot).map_err(|wrong| format!("column {image}.{}: {wrong}", slot.field.name)),
+        None => Ok(Content::Null),
+    };
+    slots.iter().map(cell).collect()
+}
+
+impl Rows {
+    /// A change in cells, or why it is none of these columns.
+    fn cells_of(&self, change: &Parsed) -> Result<Change, String> {
+        let of = |name: &str, object: &Option<Object>, slots: &[Slot]| {
+            object.as_ref().map(|object| cells(name, object, slots)).transpose()
+        };
+        let after = of("after", &change.after, &self.row)?;
+        for (slot, cell) in self.row.iter().zip(after.iter().flatten()) {
+            if !slot.field.nullable && *cell == Content::Null {
+                return Err(format!("column after.{}: it is null, and declared as not nullable", slot.field.name));
             }
-            Some(_) => {}
-            None => fields.push(Field { name: name.clone(), data_type, nullable: true }),
         }
-    }
-}
-
-fn shown(value: &Value) -> Option<DataType> {
-    Some(match value {
-        Value::Null => return None,
-        Value::Bool(_) => DataType::Boolean,
-        Value::Number(number) if number.is_i64() => DataType::Int64,
-        Value::Number(_) => DataType::Float64,
-        Value::String(_) => DataType::Text,
-        Value::Array(_) | Value::Object(_) => DataType::Json,
-    })
-}
-
-impl Parsed {
-    /// Why it is no row of these columns.
-    fn misfit(&self, key: &[Field], row: &[Field]) -> Option<String> {
-        let images = [("key", &self.key, key), ("before", &self.before, row), ("after", &self.after, row)];
-        images.into_iter().find_map(|(image, object, fields)| {
-            let object = object.as_ref()?;
-            fields.iter().find_map(|field| {
-                let value = object.get(&field.name)?;
-                let fits = match (value, field.data_type) {
-                    (Value::Null, _) => true,
-                    (Value::Number(_), DataType::Float64) => true,
-                    (Value::String(word), DataType::Float64) => {
-                        ["NaN", "Infinity", "-Infinity"].contains(&word.as_str())
-                    }
-                    (value, wanted) => shown(value) == Some(wanted),
-                };
-                (!fits).then(|| format!("column {image}.{}: expected {}, found {value}", field.name, field.data_type))
-            })
+        let key = of("key", &change.key, &self.key)?;
+        let of_row = |slot: &Slot| {
+            let place = self.key.iter().position(|of_key| of_key.field.name == slot.field.name);
+            place.zip(key.as_ref()).map_or(Content::Null, |(place, cells)| cells[place].clone())
+        };
+        let of_key = key.as_ref().map(|_| self.row.iter().map(of_row).collect());
+        Ok(Change {
+            op: change.op,
+            before: of("before", &change.before, &self.row)?,
+            after,
+            key,
+            of_key,
+            event_time_us: change.event_time_us,
+            snapshot: change.snapshot,
         })
     }
+}
 
+impl Change {
     /// The row that the change is about; none: the key stands for it.
-    fn row(&self) -> Option<&Object> {
+    fn row(&self) -> Option<&Vec<Content>> {
         let (first, second) =
             if self.op == Op::Delete { (&self.before, &self.after) } else { (&self.after, &self.before) };
-        first.as_ref().or(second.as_ref()).or(self.key.as_ref())
+        first.as_ref().or(second.as_ref()).or(self.of_key.as_ref())
     }
 
-    fn image(&self, image: Image) -> Option<&Object> {
+    fn image(&self, image: Image) -> Option<&Vec<Content>> {
         match image {
             Image::Key => self.key.as_ref(),
             Image::Before => self.before.as_ref(),
@@ -230,9 +249,10 @@ impl Rows {
         if image == Image::Envelope {
             return self.envelope(name);
         }
-        let field = self.schema(image).into_iter().find(|field| field.name == name)?;
-        let values = self.changes.iter().map(|change| change.image(image).and_then(|object| object.get(name)));
-        Some(column(field.data_type, values))
+        let slots = if image == Image::Key { &self.key } else { &self.row };
+        let place = slots.iter().position(|slot| slot.field.name == name)?;
+        let cells = self.changes.iter().map(|change| change.image(image).map_or(&Content::Null, |cells| &cells[place]));
+        Some(column(slots[place].field.data_type, cells))
     }
 
     fn envelope(&self, name: &str) -> Option<Column<'static>> {
@@ -269,8 +289,8 @@ impl BatchSource for Rows {
     fn schema(&self, image: Image) -> Vec<Field> {
         let field = |(name, data_type): (&str, DataType)| Field { name: name.into(), data_type, nullable: true };
         match image {
-            Image::Key => self.key.clone(),
-            Image::Before | Image::After | Image::Row => self.row.clone(),
+            Image::Key => fields(&self.key),
+            Image::Before | Image::After | Image::Row => fields(&self.row),
             Image::Envelope => [
                 ("op", DataType::Text),
                 ("event_time", DataType::Timestamp),
@@ -300,7 +320,7 @@ impl BatchSource for Rows {
 
     fn presence(&self, image: Image) -> Option<Cow<'_, [u8]>> {
         let mut absent = RareBits::default();
-        let lacks = |change: &Parsed| image != Image::Envelope && change.image(image).is_none();
+        let lacks = |change: &Change| image != Image::Envelope && change.image(image).is_none();
         let rows = self.changes.iter().enumerate().filter(|(_, change)| lacks(change));
         rows.for_each(|(row, _)| absent.set(row));
         absent.finish_inverted(self.changes.len()).map(Cow::Owned)
@@ -319,40 +339,42 @@ impl BatchSource for Rows {
     }
 }
 
-/// Cells of one type; the values fit it, or are not there.
-fn column<'v>(data_type: DataType, values: impl Iterator<Item = Option<&'v Value>>) -> Column<'static> {
-    fn of<K: crate::Kind + ?Sized>(
-        values: &[Option<&Value>],
-        push: impl Fn(&mut ColumnBuilder<K>, &Value),
+fn fields(slots: &[Slot]) -> Vec<Field> {
+    slots.iter().map(|slot| slot.field.clone()).collect()
+}
+
+/// The column of cells of one type.
+fn column<'c>(data_type: DataType, cells: impl Iterator<Item = &'c Content>) -> Column<'static> {
+    fn of<'c, K: crate::Kind + ?Sized>(
+        cells: impl Iterator<Item = &'c Content>,
+        value: impl Fn(&'c Content) -> Option<K::Value<'c>>,
     ) -> Column<'static> {
         let mut builder = ColumnBuilder::<K>::new();
-        for value in values {
-            match value {
-                None | Some(Value::Null) => builder.push_null(),
-                Some(value) if is_unavailable(value) => builder.push_unchanged(),
-                Some(value) => push(&mut builder, value),
-            }
+        for cell in cells {
+            builder.push_cell(match cell {
+                Content::Unchanged => Cell::Unchanged,
+                cell => value(cell).into(),
+            });
         }
         builder.finish()
     }
-    let values: Vec<_> = values.collect();
-    match data_type {
-        DataType::Boolean => of::<bool>(&values, |out, value| out.push(value.as_bool().unwrap_or_default())),
-        DataType::Int64 => of::<i64>(&values, |out, value| out.push(value.as_i64().unwrap_or_default())),
-        DataType::Float64 => of::<f64>(&values, |out, value| {
-            let word = value.as_str().and_then(|word| word.replace("Infinity", "inf").parse().ok());
-            out.push(value.as_f64().or(word).unwrap_or_default());
-        }),
-        DataType::Json => of::<Json<String>>(&values, |out, value| out.push(&value.to_string())),
-        _ => of::<str>(&values, |out, value| out.push(value.as_str().unwrap_or_default())),
+    macro_rules! of {
+        ($kind:ty, $variant:ident, $value:ident => $cell:expr) => {
+            of::<$kind>(cells, |cell| if let Content::$variant($value) = cell { Some($cell) } else { None })
+        };
     }
-}
-
-fn is_unavailable(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text == UNAVAILABLE,
-        Value::Array(list) => list.len() == 1 && is_unavailable(&list[0]),
-        _ => false,
+    match data_type {
+        DataType::Boolean => of!(bool, Boolean, value => *value),
+        DataType::Int32 => of!(i32, Int32, value => *value),
+        DataType::Int64 => of!(i64, Int64, value => *value),
+        DataType::Float32 => of!(f32, Float32, value => *value),
+        DataType::Float64 => of!(f64, Float64, value => *value),
+        DataType::Decimal { scale, .. } => of!(Decimal, Decimal, value => Decimal::new(*value, scale)),
+        DataType::Date => of!(Date, Date, value => Date::from_days(*value)),
+        DataType::Timestamp => of!(Timestamp, Timestamp, value => Timestamp::from_micros(*value)),
+        DataType::Text => of!(str, Text, value => value),
+        DataType::Bytes => of!([u8], Bytes, value => value),
+        DataType::Json => of!(Json<String>, Text, value => value),
     }
 }
 
@@ -367,18 +389,30 @@ pub(super) fn cell_json(column: &Column<'_>, scale: u8, row: usize) -> Option<Va
         Values::Boolean(bits) => crate::column::bit(bits, row).into(),
         Values::Int32(values) => values[row].into(),
         Values::Int64(values) => values[row].into(),
+        Values::Float32(values) if !values[row].is_finite() => word(values[row].into()).into(),
+        Values::Float64(values) if !values[row].is_finite() => word(values[row]).into(),
         // As it is written, not as the nearest double.
         Values::Float32(values) => serde_json::from_str(&values[row].to_string()).unwrap_or_default(),
         Values::Float64(values) => values[row].into(),
         Values::Decimal(bytes) => {
+            // As text: as a JSON number, one of many digits would be another.
             let unscaled = bytes[row * 16..][..16].try_into().map(i128::from_le_bytes).unwrap_or_default();
-            serde_json::from_str(&crate::Decimal::new(unscaled, scale).to_string()).unwrap_or_default()
+            Decimal::new(unscaled, scale).to_string().into()
         }
         Values::Date(days) => crate::Date { days: days[row] }.to_string().into(),
         Values::Timestamp(micros) => rfc3339(micros[row]).into(),
         Values::Text(var) | Values::Json(var) => text(var).into(),
         Values::Bytes(var) => var.row(row).iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
     })
+}
+
+/// What JSON has no number for.
+fn word(float: f64) -> &'static str {
+    match float {
+        f64::INFINITY => "Infinity",
+        f64::NEG_INFINITY => "-Infinity",
+        _ => "NaN",
+    }
 }
 
 /// With as many digits after the point as `lakemill test` shows: none, three or six.

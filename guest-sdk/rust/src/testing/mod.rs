@@ -43,12 +43,39 @@
 //! # }
 //! ```
 //!
-//! Columns get their types as a pipeline with `schema: infer` gives them. Not here, but in `lakemill test`: messages with a schema
-//! part, whole numbers beyond 64 bits, and the envelope's `position`.
+//! # Cases
+//!
+//! ```yaml
+//! schema:                            # optional, for all cases: what the pipeline file says under source.schema
+//!   row: [{ name: id, type: int64 }, { name: total, type: "decimal(12,2)" }]
+//! cases:
+//!   - name: a delete
+//!     schema: infer                  # optional: this case's own
+//!     config: {}                     # optional: what the pipeline file says under config
+//!     native: true                   # false: for `lakemill test` alone
+//!     input:                         # records of one topic, in order
+//!       - key: { id: 1 }
+//!         value: { op: d, before: { id: 1, total: 10.5 } }
+//!       - text: '{"broken'           # bytes as they are
+//!     output:                        # rows by output; nulls are left out
+//!       orders: [{ id: 1, total: 10.5, _op: d }]
+//!     dead:                          # record, from 0, and what its reason contains
+//!       - { record: 1, reason: not JSON }
+//! ```
+//!
+//! # What is decoded
+//!
+//! Columns get their types as a pipeline with `schema: infer` gives them, or from `schema` (see [`run_declared`]), with what the pipeline
+//! file says of other values left at its defaults. Not here, but in `lakemill test`: messages with a schema part, placeholders of arrays
+//! whose elements are no text, and the envelope's `position`.
 
 mod cases;
 mod input;
+mod json;
 mod rows;
+mod schema;
+mod times;
+mod values;
 
 use std::collections::BTreeMap;
 
@@ -57,6 +84,7 @@ pub use serde_json::{Value, json};
 pub use cases::run_cases;
 
 use crate::{Batch, BatchSource, Transform};
+use schema::Schema;
 
 /// A Kafka record.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -87,7 +115,8 @@ impl Record {
 /// What became of records.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trial {
-    /// Rows by output, each a JSON object with the row's op as `_op`; nulls, and cells that the source left out, are not in it.
+    /// Rows by output, each a JSON object with the row's op as `_op`; nulls, and cells that the source left out, are not in it. Decimals,
+    /// dates, timestamps and bytes (in hexadecimal digits) are text.
     pub outputs: BTreeMap<String, Vec<Value>>,
     /// Records that went to the dead letters, in order.
     pub dead: Vec<Dead>,
@@ -120,8 +149,39 @@ pub struct Dead {
 /// # Panics
 /// If the transform reads a column that its description does not name: in the host that traps.
 pub fn run(transform: &Transform, config: &str, records: &[Record]) -> Result<Trial, String> {
+    run_by(transform, config, &Schema::Infer, records)
+}
+
+/// As [`run`], with declared columns: what the pipeline file says under `source.schema`.
+///
+/// ```
+/// # use lakemill_guest::{Change, Decimal, Emit, Output, Row, transform};
+/// # #[derive(Row)]
+/// # struct Order { total: Decimal }
+/// # #[derive(Output)]
+/// # #[output(name = "totals")]
+/// # struct Total { #[output(decimal(12, 2))] total: Decimal }
+/// # #[transform]
+/// # fn totals(change: &Change<Order>) -> Emit<Total> { change.map(|order| Total { total: order.total }) }
+/// # fn main() {
+/// use lakemill_guest::testing::{Record, json, run_declared};
+///
+/// let schema = json!({ "row": [{ "name": "id", "type": "int64" }, { "name": "total", "type": "decimal(12,2)" }] });
+/// let message = json!({ "op": "c", "after": { "id": 1, "total": 10.5 } });
+/// let trial = run_declared(&TRANSFORM, "{}", &schema, &[Record::value(message)]).unwrap();
+/// assert_eq!(trial.rows("totals"), [json!({ "total": "10.50", "_op": "c" })]);
+/// # }
+/// ```
+///
+/// # Errors
+/// Those of [`run`]; also if the schema is none.
+pub fn run_declared(transform: &Transform, config: &str, schema: &Value, records: &[Record]) -> Result<Trial, String> {
+    run_by(transform, config, &Schema::read(schema)?, records)
+}
+
+fn run_by(transform: &Transform, config: &str, schema: &Schema, records: &[Record]) -> Result<Trial, String> {
     let description = transform.describe(config)?;
-    let input = input::read(records, &description.reads)?;
+    let input = input::read(records, schema, &description.reads)?;
     let mut dead = input.dead;
     let mut outputs = BTreeMap::new();
     if input.rows.len() > 0 {
@@ -143,7 +203,7 @@ pub fn run(transform: &Transform, config: &str, records: &[Record]) -> Result<Tr
 /// A record that is no change event, or that this kit cannot read.
 pub fn with_batch<T>(records: &[Record], work: impl FnOnce(&Batch<'_>) -> T) -> Result<T, String> {
     let everything = [crate::Image::Key, crate::Image::Before, crate::Image::After, crate::Image::Row];
-    let input = input::read(records, &everything.map(crate::Reads::Image))?;
+    let input = input::read(records, &Schema::Infer, &everything.map(crate::Reads::Image))?;
     match input.dead.first() {
         Some(dead) => Err(format!("record {}: {}", dead.record, dead.reason)),
         None => Ok(work(&Batch::new(&input.rows))),

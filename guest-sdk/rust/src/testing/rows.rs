@@ -93,10 +93,15 @@ fn columns(spec: &OutputSpec, input: &Rows, emission: &Emission) -> Result<Vec<O
     let mut made = emission.columns.iter();
     let mut all = Vec::new();
     let copied = |image: Image, column: &str, name: String| {
+        let of_column = input.schema(image).into_iter().find(|field| field.name == column);
+        let scale = match of_column.map(|field| field.data_type) {
+            Some(DataType::Decimal { scale, .. }) => scale,
+            _ => 0,
+        };
         let cells = input
             .cells(image, column)
             .ok_or_else(|| format!("output `{}` copies {image}.{column}, which the records do not have", spec.name))?;
-        Ok::<_, String>(OutputCells { name, column: cells, scale: 0, made: false })
+        Ok::<_, String>(OutputCells { name, column: cells, scale, made: false })
     };
     for column in &spec.columns {
         match column {

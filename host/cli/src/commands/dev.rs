@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use lakemill_model::{RawBatch, RecordRef};
+use lakemill_pipeline::spec::written::Schema;
 use lakemill_pipeline::tryout;
 use serde_json::{Value, json};
 
@@ -106,7 +107,7 @@ fn round(args: &Args) -> Result<Round, Failure> {
         let (key, value) = (key.as_deref(), value.as_deref());
         raw.push(RecordRef { topic: "events", partition: 0, offset, timestamp_ms: Some(0), key, value });
     }
-    let made = tryout::run(&*transform, &raw)?;
+    let made = tryout::run(&*transform, &raw, &Schema::Infer)?;
     Ok(Round { passed, failed, rows: rows(&made)?, dead: made.dead, build, test, replay: started.elapsed() })
 }
 

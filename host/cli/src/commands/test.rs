@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lakemill_model::{RawBatch, RecordRef};
+use lakemill_pipeline::spec::written::Schema;
 use lakemill_pipeline::tryout::{self, Tryout};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -34,6 +35,9 @@ pub struct Args {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Cases {
+    /// What the pipeline file would say under `source.schema`, for cases that do not say it themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    schema: Option<Schema>,
     cases: Vec<Case>,
 }
 
@@ -45,6 +49,12 @@ struct Case {
     /// What the pipeline file would say under `config`.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     config: Map<String, Value>,
+    /// What the pipeline file would say under `source.schema`; `infer` if nobody says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    schema: Option<Schema>,
+    /// False: `cargo test` leaves it out, whose kit reads no schema parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    native: Option<bool>,
     /// In the order of the topic.
     input: Vec<Record>,
     /// Rows by output; `_op` is the row's op.
@@ -94,20 +104,32 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// Runs the cases of `folder` against a component: how many passed, and what is wrong with the others. `update`: what comes out is
-/// written into the cases.
+/// Runs the cases of `folder` against a component: how many passed, and what is wrong with the others, that the component failed on one
+/// among it. `update`: what comes out is written into the cases.
 ///
 /// # Errors
-/// If there are no cases, or one cannot be read or run.
+/// If there is no component, there are no cases, or one cannot be read.
 pub fn run_cases(folder: &Path, component: &Path, update: bool) -> Result<(usize, Vec<String>), Failure> {
+    if !component.is_file() {
+        return Err(Failure::invalid(format!(
+            "there is no component {}: `lakemill build` makes it",
+            component.display()
+        )));
+    }
     let (mut passed, mut failed) = (0, Vec::new());
     for path in files(&folder.join("cases"))? {
         let text = fs::read_to_string(&path).map_err(|e| Failure::runtime(format!("read {}: {e}", path.display())))?;
         let mut cases: Cases =
             serde_saphyr::from_str(&text).map_err(|e| Failure::invalid(format!("{}: {e}", path.display())))?;
+        let of_file = cases.schema.unwrap_or_default();
         for case in &mut cases.cases {
-            let trial = try_case(component, case)?;
-            let (output, dead) = (rows(&trial)?, dead(&trial));
+            let (output, dead) = match outcome(component, case, &of_file) {
+                Ok(outcome) => outcome,
+                Err(failure) => {
+                    failed.push(format!("{}: {}\n  {}", path.display(), case.name, failure.message));
+                    continue;
+                }
+            };
             let differs = difference(case, &output, &dead);
             (case.output, case.dead) = (output, dead);
             match differs {
@@ -116,6 +138,7 @@ pub fn run_cases(folder: &Path, component: &Path, update: bool) -> Result<(usize
                 Some(difference) => failed.push(format!("{}: {}\n{difference}", path.display(), case.name)),
             }
         }
+        cases.schema = Some(of_file).filter(|schema| !matches!(schema, Schema::Infer));
         if update {
             let text = serde_saphyr::to_string(&cases).map_err(|e| Failure::runtime(e.to_string()))?;
             fs::write(&path, text).map_err(|e| Failure::runtime(format!("write {}: {e}", path.display())))?;
@@ -138,7 +161,8 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-fn try_case(component: &Path, case: &Case) -> Result<Tryout, Failure> {
+/// What becomes of a case's records: rows and dead letters.
+fn outcome(component: &Path, case: &Case, of_file: &Schema) -> Result<(Rows, Vec<Dead>), Failure> {
     let transform = tryout::load(component, Value::Object(case.config.clone()).to_string(), compiler::program())?;
     let mut raw = RawBatch::default();
     for (offset, record) in case.input.iter().enumerate() {
@@ -153,7 +177,8 @@ fn try_case(component: &Path, case: &Case) -> Result<Tryout, Failure> {
             value: value.as_deref().map(str::as_bytes),
         });
     }
-    tryout::run(&*transform, &raw).map_err(|error| Failure::runtime(format!("{}: {error}", case.name)))
+    let trial = tryout::run(&*transform, &raw, case.schema.as_ref().unwrap_or(of_file))?;
+    Ok((rows(&trial)?, dead(&trial)))
 }
 
 fn dead(trial: &Tryout) -> Vec<Dead> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lakemill_model::RawBatch;
 
 use super::values::Texts;
-use super::written::{Batch, Schema, SinkSpec, Source, Spec, Start, Table};
+use super::written::{Batch, SinkSpec, Source, Spec, Start, Table};
 
 /// The error says which key, what it holds, and what it may hold.
 pub(super) fn check(spec: &Spec) -> Result<(), String> {
@@ -87,16 +87,7 @@ fn source(source: &Source) -> Result<(), String> {
                 .into());
         }
     }
-    if let Schema::Declared(declared) = &source.schema {
-        for (key, columns) in [("row", &declared.row), ("key", &declared.key)] {
-            let mut seen = BTreeMap::new();
-            for column in columns {
-                own_path(&mut seen, format!("source.schema.{key}"), &column.name)?;
-                column.check().map_err(|what| format!("`source.schema.{key}`, column `{}`: {what}", column.name))?;
-            }
-        }
-    }
-    Ok(())
+    source.schema.check("source.schema")
 }
 
 /// Milliseconds since 1970 of an RFC 3339 time.

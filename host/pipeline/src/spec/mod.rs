@@ -7,6 +7,7 @@ pub mod values;
 pub mod written;
 
 mod check;
+mod schema;
 
 mod yaml;
 

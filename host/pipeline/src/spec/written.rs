@@ -285,6 +285,26 @@ pub struct Transform {
     /// What it may use.
     #[serde(default)]
     pub limits: Limits,
+    /// Which of its log lines are taken: those of this level and above.
+    #[serde(default)]
+    pub log: LogLevel,
+}
+
+/// Which log lines of a component are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// All of them.
+    #[default]
+    Debug,
+    /// All but those for debugging.
+    Info,
+    /// Warnings and errors.
+    Warn,
+    /// Errors.
+    Error,
+    /// None.
+    Off,
 }
 
 fn all_grants() -> Vec<Grant> {

@@ -17,7 +17,7 @@ fn refused(interfaces: &Interfaces, grants: &[Grant], says: &str) {
 
 #[test]
 fn imports_are_the_allow_list() {
-    let all: Vec<String> = ["types", "batches", "config", "log"]
+    let all: Vec<String> = ["types", "batches", "config", "log", "panic"]
         .iter()
         .flat_map(|name| [0, 7].map(|patch| format!("lakemill:transform/{name}@0.1.{patch}")))
         .collect();
@@ -52,7 +52,7 @@ fn wasi_is_named_as_such() {
     ];
     refused(&interfaces(&python, TRANSFORMER), &Grant::ALL, "1 more: WASI is not available in this version");
     let mixed = ["wasi:cli/environment@0.2.0", "acme:db/query"];
-    refused(&interfaces(&mixed, TRANSFORMER), &Grant::ALL, "available are `types` and `batches`");
+    refused(&interfaces(&mixed, TRANSFORMER), &Grant::ALL, "available are `types`, `batches` and `panic`");
     let first_preview = ["wasi_snapshot_preview1"];
     refused(&interfaces(&first_preview, TRANSFORMER), &Grant::ALL, "WASI is not available in this version");
 }

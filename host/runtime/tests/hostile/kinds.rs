@@ -19,6 +19,8 @@ pub enum End {
     Limit(&'static str),
     /// It traps.
     Trap(&'static str),
+    /// It traps, and these are part of the words that the host has of it.
+    Panic(&'static str),
     /// It is refused before it runs.
     Refused(&'static str),
     /// Its answer is thrown away.
@@ -110,7 +112,7 @@ fn against_the_compiler() -> Vec<Kind> {
 
 /// Those that are loaded, or refused for what they would do.
 fn against_the_host() -> Vec<Kind> {
-    use End::{Answer, Harmless, Limit, Refused, Trap};
+    use End::{Answer, Harmless, Limit, Panic, Refused, Trap};
     const TIME: End = Limit("100 ms for one call (`limits.batch_ms_max`)");
     vec![
         kind("endless_loop", hostile, r#"{"mode": "loop"}"#, TIME),
@@ -141,6 +143,18 @@ fn against_the_host() -> Vec<Kind> {
         kind("endless_recursion", hostile, r#"{"mode": "stack"}"#, Limit("512 KiB of call stack")),
         kind("trap", hostile, r#"{"mode": "trap"}"#, Trap("unreachable")),
         kind("panic", hostile, r#"{"mode": "panic"}"#, Trap("unreachable")),
+        kind("last_words", hostile, r#"{"mode": "last_words"}"#, Panic("too dear\\n\\u{1b}[2Jééé")),
+        kind("last_words_without_end", hostile, r#"{"mode": "words_without_end"}"#, TIME),
+        kind("last_words_of_two_mebibytes", hostile, r#"{"mode": "huge_words"}"#, Limit("1 MiB of output in one call"))
+            .with(Limits { output_bytes_max: MIB, ..patient() }),
+        kind("last_words_that_are_taken_back", hostile, r#"{"mode": "words_taken_back"}"#, Harmless),
+        kind(
+            "last_words_that_are_not_true",
+            hostile,
+            r#"{"mode": "words_before_another_end"}"#,
+            Limit("512 KiB of call stack"),
+        ),
+        kind("last_words_that_are_no_text", probe, r#"{"do": "words_that_are_no_text"}"#, Trap("utf-8")),
         hand_made("name_that_grows", || trap_in(grown_name()), Trap("unreachable")),
         hand_made("name_of_a_mebibyte", || trap_in("\u{1b}é".repeat(MIB / 3)), Trap("unreachable")),
         kind(
@@ -294,6 +308,7 @@ impl Kind {
             (End::Harmless, Ok(_)) => return Ok(()),
             (End::Limit(expected), Err(TransformError::Limit { limit, .. })) => (limit, expected),
             (End::Trap(expected), Err(TransformError::Trap { trap, .. })) => (trap, expected),
+            (End::Panic(expected), Err(TransformError::Panic { words, .. })) => (words, expected),
             (End::Refused(expected), Err(TransformError::Refused(words))) => (words, expected),
             (End::Answer(expected), Err(TransformError::Answer(words))) => (words, expected),
             _ => return Err(format!("{:?} was expected, it ended with {:.300}", self.end, format!("{ended:?}"))),

@@ -42,6 +42,16 @@ fn it_behaves_if_told_so() {
 fn traps_name_the_code_and_the_place() {
     trap(run("trap"), "wasm `unreachable` instruction executed");
     trap(run("panic"), "wasm `unreachable` instruction executed");
+    match run("last_words") {
+        Err(TransformError::Panic { words, backtrace }) => {
+            let beginning = "too dear\\n\\u{1b}[2J";
+            assert_eq!(words, format!("{beginning}{}", "é".repeat((1_024 - beginning.len()) / 2)));
+            assert!(backtrace.is_some_and(|lines| lines.contains("transform")));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(run("words_taken_back").is_ok());
+    limit(run("words_before_another_end"), "of call stack", "");
     let raw = Raw { traps: true, ..Raw::default() }.module();
     let result = load(&raw, "{}").expect("loads").transform(&small(ROWS), CLOCK);
     trap(result, "raw::transform_orders");

@@ -2,8 +2,8 @@
 
 use crate::exports::lakemill::transform::transformer::Answer;
 use crate::lakemill::transform::batches::Batch;
-use crate::lakemill::transform::log;
 use crate::lakemill::transform::types::{Column, Emission, Image, Rejection, Values, VarLength};
+use crate::lakemill::transform::{log, panic as words};
 
 fn text(offsets: Vec<u32>, data: &[u8]) -> Values {
     Values::Text(VarLength { offsets, data: data.to_vec() })
@@ -34,6 +34,23 @@ pub fn of(mode: &str, batch: &Batch, offsets: &[i64]) -> Result<Answer, String> 
     match mode {
         "trap" => core::arch::wasm32::unreachable(),
         "panic" => panic!("on purpose"),
+        "last_words" => {
+            words::say("first words");
+            words::say(&format!("too dear\n\u{1b}[2J{}", "é".repeat(5_000)));
+            core::arch::wasm32::unreachable()
+        }
+        "words_without_end" => {
+            let much = "w".repeat(1 << 20);
+            loop {
+                words::say(&much);
+            }
+        }
+        "words_taken_back" => words::say("never mind"),
+        "words_before_another_end" => {
+            words::say("never mind");
+            return Err(deep(rows as u64).to_string());
+        }
+        "huge_words" => words::say(&"w".repeat(2 << 20)),
         "loop" => loop {
             std::hint::black_box(0);
         },

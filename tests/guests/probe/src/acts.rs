@@ -45,6 +45,10 @@ pub fn act(what: &str, batch: &Batch, config: &Value) -> Result<Answer, String> 
             Ok(Answer { emissions: Vec::new(), rejections: vec![rejection(), rejection()] })
         }
         "bogus_handle" => Ok(one_int64(batch, i64::from(raw::len(99)))),
+        "words_that_are_no_text" => {
+            raw::say(&[0xff; 9]);
+            core::arch::wasm32::unreachable()
+        }
         "drop_the_borrow" => {
             raw::drop_batch(batch.handle());
             Ok(one_int64(batch, 0))

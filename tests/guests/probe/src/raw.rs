@@ -10,6 +10,17 @@ unsafe extern "C" {
     fn batch_drop(handle: u32);
 }
 
+#[link(wasm_import_module = "lakemill:transform/panic@0.1.0")]
+unsafe extern "C" {
+    #[link_name = "say"]
+    fn panic_say(text: *const u8, bytes: usize);
+}
+
+/// Says last words that are no text.
+pub fn say(bytes: &[u8]) {
+    unsafe { panic_say(bytes.as_ptr(), bytes.len()) }
+}
+
 /// `batch.len` of any handle.
 pub fn len(handle: u32) -> u32 {
     unsafe { batch_len(handle) }
