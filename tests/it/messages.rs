@@ -69,7 +69,10 @@ const MISTAKES: [(&str, &str, &[&str]); 11] = [
 #[test]
 fn mistakes_are_told_in_words_that_help() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    Lakemill::start_with(["new", "wrong"], |command| drop(command.current_dir(&folder)))?.finish()?.expect(0, &[])?;
+    let made = Lakemill::start_with(["new", "wrong"], |command| {
+        command.current_dir(&folder);
+    })?;
+    made.finish()?.expect(0, &[])?;
     let home = folder.path().join("wrong");
     fs::create_dir(home.join("examples"))?;
     let head = "#![allow(dead_code, unused_imports, reason = \"only its mistake counts\")]\n\
