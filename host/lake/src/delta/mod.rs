@@ -180,10 +180,6 @@ impl Table {
 
     /// Writes the next entry on what we know of the table, or makes the table.
     fn write_entry(&mut self, files: &[StagedFile], commit: Option<&Commit>) -> Result<Published, SinkError> {
-        if self.view.is_none() && self.known.is_some() {
-            // A look that failed has left it open whether it is still there.
-            self.look_afresh()?;
-        }
         let options = self.target.options();
         let now_ms = now_ms();
         let origin = Origin { tenant: &options.tenant, pipeline: &options.pipeline, sink: &options.sink, now_ms };
@@ -270,8 +266,14 @@ impl Ledger for Table {
     }
 
     fn lost_its_ground(&self) -> bool {
-        let (Some(view), Some(known)) = (&self.view, &self.known) else { return false };
-        self.log.ground(view.version).is_none_or(|ground| Some(ground) != known.ground)
+        match (&self.view, &self.known) {
+            (Some(view), Some(known)) => {
+                self.log.ground(view.version).is_none_or(|ground| Some(ground) != known.ground)
+            }
+            // There was a table, and a look has failed to find it.
+            (None, Some(_)) => true,
+            (_, None) => false,
+        }
     }
 
     fn settle(&self) -> Result<(), SinkError> {

@@ -103,10 +103,6 @@ impl ParquetSink {
 
 impl Table {
     fn write_entry(&mut self, files: &[StagedFile], commit: Option<&Commit>) -> Result<Published, SinkError> {
-        if self.last.is_none() && self.id.is_some() {
-            // A look that failed has left it open whether it is still there.
-            self.look(true)?;
-        }
         let options = self.target.options();
         let (shape, _) = self.target.shape_with(files)?;
         let changes = commit.map(|commit| changes(&self.ids, &shown(self), commit)).unwrap_or_default();
@@ -237,8 +233,11 @@ impl Ledger for Table {
     }
 
     fn lost_its_ground(&self) -> bool {
-        let Some(Last { view, ground, .. }) = &self.last else { return false };
-        self.ground(view.version).is_none_or(|there| Some(there) != *ground)
+        match &self.last {
+            Some(Last { view, ground, .. }) => self.ground(view.version).is_none_or(|there| Some(there) != *ground),
+            // There was a table, and a look has failed to find it.
+            None => self.id.is_some(),
+        }
     }
 
     fn settle(&self) -> Result<(), SinkError> {
