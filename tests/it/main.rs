@@ -8,6 +8,8 @@ mod demo;
 mod dev;
 mod documents;
 mod evolving;
+mod file_identity;
+mod file_kinds;
 mod files;
 mod golden;
 mod hostile;

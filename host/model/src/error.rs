@@ -96,6 +96,22 @@ pub enum SourceError {
     /// The client refuses its configuration.
     #[error("kafka refuses the configuration: {0}")]
     Config(String),
+    /// A file is not what it has to be, or not what it was.
+    #[error("{path}{}: {reason}", .byte.map(|byte| format!(" at byte {byte}")).unwrap_or_default())]
+    File {
+        /// The file.
+        path: String,
+        /// Where in it.
+        byte: Option<u64>,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// Files that are not lines of JSON, one a line of this text: what they are, and what to do.
+    #[error("{0}")]
+    NotLines(String),
+    /// What the source must remember cannot be kept.
+    #[error("{0}")]
+    Memory(String),
     /// Reading failed for good.
     #[error("read {what}: {reason}")]
     Read {
@@ -111,11 +127,12 @@ impl SourceError {
     pub fn disposition(&self) -> Disposition {
         match self {
             SourceError::Unreachable { .. } | SourceError::NoSuchTopic { .. } => Disposition::HaltUnreachable,
-            SourceError::Config(_) => Disposition::HaltInvalid,
-            SourceError::Stalled { .. } => Disposition::Retry,
+            SourceError::Config(_) | SourceError::NotLines(_) => Disposition::HaltInvalid,
+            SourceError::Stalled { .. } | SourceError::Memory(_) => Disposition::Retry,
             SourceError::DataLoss { .. }
             | SourceError::WentBack { .. }
             | SourceError::MadeAnew { .. }
+            | SourceError::File { .. }
             | SourceError::Read { .. } => Disposition::Halt,
         }
     }

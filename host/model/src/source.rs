@@ -89,6 +89,27 @@ pub trait Source: Send {
         None
     }
 
+    /// Holds what the source knows of its partitions against all that the tables show of the pipeline.
+    ///
+    /// # Errors
+    /// If the tables have positions that the source cannot account for, so that it does not know what is in them.
+    fn recognise(&mut self, _shown: &Positions) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    /// Which of these partitions are to be taken, if they go on at `positions`; those that nobody knows start at their beginning. What
+    /// has nothing to come is left out: it is assigned again when it has.
+    ///
+    /// # Errors
+    /// If what comes next of one is gone.
+    fn wanted(
+        &mut self,
+        partitions: &[TopicPartition],
+        _positions: &Positions,
+    ) -> Result<Vec<TopicPartition>, SourceError> {
+        Ok(partitions.to_vec())
+    }
+
     /// Starts to deliver assigned partitions from `positions` on (each is named).
     ///
     /// # Errors

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use lakemill_ingest::{FileOptions, FileSource, KafkaOptions, KafkaSource, LineFormat, OnDataLoss, Properties};
 use lakemill_lake::{Compression, DeltaSink, ParquetSink, SchemaPolicy, TableOptions};
-use lakemill_model::{BatchLimits, NextOffset, Sink, Source, SourceError, StartAt, Watermarks};
+use lakemill_model::files::Unremembered;
+use lakemill_model::{BatchLimits, FileMemory, NextOffset, Sink, Source, SourceError, StartAt, Watermarks};
 use lakemill_sink::ConsoleSink;
-use lakemill_state::Journal;
+use lakemill_state::{FileBook, Journal};
 
 use crate::budget::Budget;
 use crate::committer::Sinks;
@@ -82,7 +83,7 @@ pub(crate) fn assemble(
         watermarks: micros(spec.watermark.clone()),
         workers: workers(options),
         // Last: it is the only one that may wait.
-        source: source(file, options)?,
+        source: source(file, options, || Ok(Box::new(FileBook::open(&folder, &spec.pipeline)?)))?,
     })
 }
 
@@ -98,7 +99,10 @@ pub fn reach(file: &SpecFile) -> Vec<(&'static str, Result<String, PipelineError
         }
         Ok(format!("{} sinks can be opened", file.spec.sinks.0.len()))
     };
-    let source = || source(file, &Options::default()).map(|_| "the source answers".to_owned());
+    let source = || {
+        source(file, &Options::default(), || Ok(Box::<Unremembered>::default()))
+            .map(|_| "the source answers".to_owned())
+    };
     vec![("tables", tables()), ("source", source())]
 }
 
@@ -151,7 +155,12 @@ fn open_sink(file: &SpecFile, name: &str, sink: &SinkSpec) -> Result<Box<dyn Sin
     Ok(Box::new(ConsoleSink::stdout(name, rows_max)))
 }
 
-fn source(file: &SpecFile, options: &Options) -> Result<Box<dyn Source>, PipelineError> {
+/// `memory` is asked for if the source is files.
+fn source(
+    file: &SpecFile,
+    options: &Options,
+    memory: impl FnOnce() -> Result<Box<dyn FileMemory>, PipelineError>,
+) -> Result<Box<dyn Source>, PipelineError> {
     let spec = &file.spec;
     let secret = |text: &Template| {
         text.resolve(&file.folder).map_err(|reason| PipelineError::Invalid(format!("source.kafka: {reason}")))
@@ -160,10 +169,7 @@ fn source(file: &SpecFile, options: &Options) -> Result<Box<dyn Source>, Pipelin
         let mut of = KafkaOptions::new(&spec.pipeline, secret(&kafka.brokers)?, kafka.topics.clone());
         of.group = kafka.group.clone();
         of.until_caught_up = options.until_caught_up;
-        of.on_data_loss = match kafka.on_data_loss {
-            written::OnDataLoss::Fail => OnDataLoss::Fail,
-            written::OnDataLoss::Continue => OnDataLoss::Continue,
-        };
+        of.on_data_loss = on_data_loss(kafka.on_data_loss);
         let properties = kafka.properties.iter().map(|(name, value)| Ok((name.clone(), secret(value)?)));
         of.properties = properties.collect::<Result<Properties, PipelineError>>()?;
         return Ok(Box::new(KafkaSource::open(of)?));
@@ -180,6 +186,15 @@ fn source(file: &SpecFile, options: &Options) -> Result<Box<dyn Source>, Pipelin
             written::LineFormat::Value => LineFormat::Value,
             written::LineFormat::KeyValue => LineFormat::KeyValue,
         },
+        follow: files.follow && !options.until_caught_up,
+        on_data_loss: on_data_loss(files.on_data_loss),
     };
-    Ok(Box::new(FileSource::open(&of)?))
+    Ok(Box::new(FileSource::open(of, memory()?)?))
+}
+
+fn on_data_loss(written: written::OnDataLoss) -> OnDataLoss {
+    match written {
+        written::OnDataLoss::Fail => OnDataLoss::Fail,
+        written::OnDataLoss::Continue => OnDataLoss::Continue,
+    }
 }

@@ -103,7 +103,8 @@ impl Pipeline {
                 self.deployer.take_back(std::slice::from_ref(code), &error.to_string(), progress);
                 continue;
             }
-            if self.options.until_caught_up || self.file.spec.source.kafka.is_none() {
+            let ends_with_files = self.file.spec.source.files.as_ref().is_some_and(|files| !files.follow);
+            if self.options.until_caught_up || ends_with_files {
                 return Err(error);
             }
             // New code that cannot live with the error budget goes before the pipeline parks; and what other code made than

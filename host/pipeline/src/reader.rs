@@ -25,6 +25,9 @@ use crate::recover;
 /// How long a poll may keep the reader from its other duties.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Partitions that a line of the log names.
+const NAMED_MAX: usize = 100;
+
 /// How often taking possession is tried against a former owner that still writes.
 const CLAIMS_MAX: usize = 20;
 
@@ -76,6 +79,14 @@ pub(crate) struct Reader<'a> {
     pub watermarks: &'a Mutex<Watermarks>,
     pub held: Arc<Vec<Positions>>,
     pub owned: Vec<TopicPartition>,
+}
+
+/// What came of taking partitions.
+struct Taken {
+    /// Where they go on.
+    positions: Positions,
+    /// Those that have something to come.
+    wanted: Vec<TopicPartition>,
 }
 
 /// A batch that is being filled.
@@ -206,12 +217,13 @@ impl Reader<'_> {
     fn take(&mut self, partitions: Vec<TopicPartition>) -> Result<(), Stop> {
         // What was committed before partitions went is no plan any more.
         self.note_all()?;
-        let mut positions = self.claim(&partitions)?;
-        self.owned.extend(partitions.iter().cloned());
+        let Taken { mut positions, wanted } = self.claim(&partitions)?;
+        self.owned.extend(wanted.iter().cloned());
         let now = now_us();
         let mut watermarks = self.watermarks.lock().unwrap_or_else(PoisonError::into_inner);
-        partitions.iter().for_each(|tp| watermarks.assign(tp.clone(), now));
+        wanted.iter().for_each(|tp| watermarks.assign(tp.clone(), now));
         drop(watermarks);
+        let partitions: BTreeSet<TopicPartition> = partitions.into_iter().collect();
         let is_theirs = |plan: &&Plan| plan.delta.iter().any(|(tp, _)| partitions.contains(tp));
         let remembered: Vec<Plan> = self.journal().remembered().plans.iter().filter(is_theirs).cloned().collect();
         let recover::Replay { plans, void } =
@@ -244,7 +256,8 @@ impl Reader<'_> {
             positions.advance(&plan.delta);
             self.dispatch(plan, lineup.clone(), raw)?;
         }
-        self.source.start(&positions)?;
+        let wanted = wanted.into_iter().filter_map(|tp| positions.get(&tp).map(|next| (tp, next)));
+        self.source.start(&wanted.collect())?;
         Ok(())
     }
 
@@ -267,7 +280,7 @@ impl Reader<'_> {
     }
 
     /// Finds out where partitions go on and writes our name into every sink; returns where.
-    fn claim(&mut self, partitions: &[TopicPartition]) -> Result<Positions, Stop> {
+    fn claim(&mut self, partitions: &[TopicPartition]) -> Result<Taken, Stop> {
         let topics: BTreeSet<Arc<str>> = partitions.iter().map(|tp| tp.topic.clone()).collect();
         let ids = self.source.identify(&topics.into_iter().collect::<Vec<_>>())?;
         for _ in 0..CLAIMS_MAX {
@@ -292,6 +305,10 @@ impl Reader<'_> {
                      *.journal files in the state folder"
                 ))));
             }
+            let shown = sinks.iter().flat_map(|sink| sink.held.iter().chain(sink.done.iter()));
+            self.source.recognise(&recover::furthest(shown))?;
+            let wanted = self.source.wanted(partitions, &resume.positions)?;
+            let rest = recover::leave_out(&mut resume, &wanted);
             self.resolve_unknown(&mut resume)?;
             if moved {
                 // No table may say it any more.
@@ -302,6 +319,10 @@ impl Reader<'_> {
                 self.journal().plan(plan)?;
             }
             self.journal().claim(&resume.epochs)?;
+            if wanted.is_empty() {
+                // Nobody else's either, as far as we know: sinks are told when there is something to write.
+                return Ok(Taken { positions: rest, wanted });
+            }
             let (reply, answer) = bounded(1);
             let (positions, epochs) = (resume.positions.clone(), resume.epochs.clone());
             let digests = self.lineup.main.code.digests.clone();
@@ -309,9 +330,12 @@ impl Reader<'_> {
             if let Claimed::Yes(held) = wait_for(&answer, self.ended)? {
                 self.own(&resume, &held, &ids)?;
                 self.held = Arc::new(held);
-                let positions = resume.positions.iter().map(|(tp, next)| format!("{tp} at {next}")).collect::<Vec<_>>();
-                tracing::info!(partitions = positions.len(), positions = positions.join(", "), "go on");
-                return Ok(resume.positions);
+                let named = resume.positions.iter().take(NAMED_MAX).map(|(tp, next)| format!("{tp} at {next}"));
+                let positions = named.collect::<Vec<_>>().join(", ");
+                tracing::info!(partitions = wanted.len(), positions, "go on");
+                let mut positions = rest;
+                resume.positions.iter().for_each(|(tp, next)| positions.set(tp.clone(), next));
+                return Ok(Taken { positions, wanted });
             }
             tracing::warn!("another process of this pipeline wrote while we took over: looking again");
         }

@@ -1,5 +1,7 @@
 //! Where to go on: from what the sinks and the journal say to a decision. Pure.
 
+use std::collections::BTreeSet;
+
 use lakemill_model::{
     CheckpointId, Epoch, Epochs, NextOffset, PositionDelta, Positions, SinkPositions, SourceError, TopicIds,
     TopicPartition,
@@ -48,6 +50,28 @@ pub(crate) fn resume(
         resume.epochs.set(tp.clone(), Epoch(last.0 + 1));
     }
     resume
+}
+
+/// Leaves partitions out of what is to be taken; where they stand.
+pub(crate) fn leave_out(resume: &mut Resume, wanted: &[TopicPartition]) -> Positions {
+    let wanted: BTreeSet<&TopicPartition> = wanted.iter().collect();
+    let (taken, rest): (Vec<_>, Vec<_>) =
+        resume.positions.iter().map(|(tp, next)| (tp.clone(), next)).partition(|(tp, _)| wanted.contains(tp));
+    resume.positions = taken.into_iter().collect();
+    resume.unknown.retain(|(tp, _)| wanted.contains(tp));
+    resume.epochs = resume.epochs.iter().filter(|(tp, _)| wanted.contains(tp)).map(|(tp, e)| (tp.clone(), e)).collect();
+    rest.into_iter().collect()
+}
+
+/// The furthest of several positions of each partition.
+pub(crate) fn furthest<'a>(all: impl Iterator<Item = (&'a TopicPartition, NextOffset)>) -> Positions {
+    let mut furthest = Positions::new();
+    for (tp, next) in all {
+        if furthest.get(tp).is_none_or(|there| there < next) {
+            furthest.set(tp.clone(), next);
+        }
+    }
+    furthest
 }
 
 /// What becomes of the journal's unfinished plans when partitions go on at `positions`.
@@ -258,6 +282,16 @@ mod tests {
         let resume =
             resume(&[tp(0)], &[sink(&[(0, 70)], &[], 1), sink(&[(0, 30)], &[], 1)], &Remembered::default(), false);
         assert_eq!(resume.unknown, [(tp(0), Some(NextOffset(30)))]);
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_not_taken() {
+        let sinks = [sink(&[(0, 10), (1, 5)], &[(0, 10), (1, 5)], 3)];
+        let mut resume = resume(&[tp(0), tp(1), tp(2), tp(3)], &sinks, &Remembered::default());
+        assert_eq!(leave_out(&mut resume, &[tp(1), tp(2)]), at(&[(0, 10)]));
+        assert_eq!((resume.positions, resume.unknown), (at(&[(1, 5)]), vec![(tp(2), None)]));
+        assert_eq!(resume.epochs.iter().map(|(tp, _)| tp.partition).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(furthest(at(&[(0, 3), (1, 9)]).iter().chain(at(&[(0, 4), (1, 8)]).iter())), at(&[(0, 4), (1, 9)]));
     }
 
     #[test]

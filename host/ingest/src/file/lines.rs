@@ -1,44 +1,163 @@
-//! The lines of a file, one at a time, in memory for one line.
+//! The lines of a file, one at a time, in memory for little more than one line, compressed or not.
+//!
+//! Places are bytes of the content: of a compressed file, bytes as they come out.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use lakemill_model::{NextOffset, SourceError, TopicPartition};
+use flate2::read::MultiGzDecoder;
+use lakemill_model::{FileLook, FileMark, KnownFile, SourceError};
 
-/// A longer line is taken for damage.
-const LINE_MAX: u64 = 256 << 20;
-const BUFFER: usize = 256 << 10;
+/// A longer line is taken for damage, or for a file that is not lines.
+const LINE_MAX: usize = 64 << 20;
+
+/// So much is read at once, and more of a long line.
+const CHUNK: usize = 64 << 10;
+
+/// So much of the content before a place tells whether it is the content that was read.
+pub(super) const WINDOW: usize = 4096;
+
+/// The shortest beginning that has a checksum of its own.
+pub(super) const HEAD_MIN: usize = 16;
+
+/// File systems tell times apart that are so far from each other.
+const INSTANT_NS: i64 = 20_000_000;
+
+/// What tells a file from all others of this machine, as long as it is there.
+pub(super) type Identity = (u64, u64);
+
+/// What the content of a file that was opened is, held against what was read of one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// All that was read, and perhaps more.
+    Same,
+    /// Something else from its beginning on.
+    Other,
+    /// As far as it goes what was read, but that went further.
+    Shorter,
+    /// What was read at its beginning, and something else before the place where reading stopped.
+    Changed,
+}
+
+/// What comes next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next<'a> {
+    /// A line, without its end.
+    Line(&'a [u8]),
+    /// The last bytes, which no end of a line follows.
+    Open(&'a [u8]),
+    /// Nothing.
+    End,
+}
+
+/// How a file is compressed, by its first bytes.
+enum Input {
+    Plain(File),
+    Gzip(Box<MultiGzDecoder<Counted>>),
+    Zstd(Box<zstd::Decoder<'static, io::BufReader<Counted>>>),
+}
+
+/// A file that counts what is read of it.
+struct Counted {
+    file: File,
+    bytes: u64,
+}
+
+impl Read for Counted {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(into)?;
+        self.bytes += count as u64;
+        Ok(count)
+    }
+}
 
 /// A file at one of its lines.
-#[derive(Debug)]
 pub(super) struct Lines {
-    tp: TopicPartition,
     path: PathBuf,
-    file: BufReader<File>,
-    /// Size when it was opened.
-    size: u64,
-    /// Bytes before the line after `current`.
-    read: u64,
-    /// Lines before `current`.
+    input: Input,
+    /// What was read; of what comes before `start`, at least a window is kept.
+    buffer: Vec<u8>,
+    /// Where the line begins in `buffer` that comes next.
+    start: usize,
+    /// Up to here no end of it was found.
+    searched: usize,
+    /// Bytes of it with its end, once it was found.
+    found: Option<usize>,
+    /// Bytes of content before it.
+    byte: u64,
+    /// Lines before it.
     number: i64,
-    current: Option<Vec<u8>>,
-    /// The memory of lines that were taken.
-    spare: Vec<u8>,
+    /// The first bytes of the content, up to a window.
+    head: Vec<u8>,
+    /// Why there is no more to be had.
+    failed: Option<io::Error>,
+    /// The line that was read without its end, and where it stopped.
+    open_end: Option<(i64, u64)>,
 }
 
 impl Lines {
-    /// Before the first line.
+    /// Opens a file before its first line.
     ///
     /// # Errors
-    /// [`SourceError::Read`].
-    pub fn open(tp: TopicPartition, path: &Path) -> Result<Self, SourceError> {
-        let unreadable =
-            |error: std::io::Error| SourceError::Read { what: path.display().to_string(), reason: error.to_string() };
+    /// If it cannot be read.
+    pub fn open(path: &Path) -> Result<Self, SourceError> {
+        let unreadable = |error: io::Error| SourceError::File {
+            path: path.display().to_string(),
+            byte: None,
+            reason: format!("it cannot be read: {error}"),
+        };
         let file = File::open(path).map_err(unreadable)?;
-        let size = file.metadata().map_err(unreadable)?.len();
-        let file = BufReader::with_capacity(BUFFER, file);
-        Ok(Self { tp, path: path.to_owned(), file, size, read: 0, number: 0, current: None, spare: Vec::new() })
+        let mut magic = [0; 4];
+        let count = read_at(&file, &mut magic, 0).map_err(unreadable)?;
+        let counted = |file| Counted { file, bytes: 0 };
+        let input = match &magic[..count] {
+            [0x1f, 0x8b, ..] => Input::Gzip(Box::new(MultiGzDecoder::new(counted(file)))),
+            // A frame, or one that is skipped.
+            [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
+                Input::Zstd(Box::new(zstd::Decoder::new(counted(file)).map_err(unreadable)?))
+            }
+            _ => Input::Plain(file),
+        };
+        let mut lines = Self {
+            path: path.to_owned(),
+            input,
+            buffer: Vec::new(),
+            start: 0,
+            searched: 0,
+            found: None,
+            byte: 0,
+            number: 0,
+            head: Vec::new(),
+            failed: None,
+            open_end: None,
+        };
+        lines.read_head()?;
+        Ok(lines)
+    }
+
+    fn file(&self) -> &File {
+        match &self.input {
+            Input::Plain(file) => file,
+            Input::Gzip(decoder) => &decoder.get_ref().file,
+            Input::Zstd(decoder) => &decoder.get_ref().get_ref().file,
+        }
+    }
+
+    /// What the file system says of it now: what it is, and how it looks.
+    ///
+    /// # Errors
+    /// If it says nothing.
+    pub fn look(&self) -> Result<(Identity, FileLook), SourceError> {
+        let metadata = self.file().metadata().map_err(|error| self.error(&error))?;
+        Ok(((metadata.dev(), metadata.ino()), look_of(&metadata)))
+    }
+
+    /// True if more can come after its end.
+    pub fn grows(&self) -> bool {
+        matches!(self.input, Input::Plain(_))
     }
 
     /// The number of the line that comes next.
@@ -46,173 +165,356 @@ impl Lines {
         self.number
     }
 
-    /// The line that comes next, without its end; `None` after the last.
+    /// Bytes of content before it.
+    pub fn byte(&self) -> u64 {
+        self.byte
+    }
+
+    /// The first bytes of the content.
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn read_head(&mut self) -> Result<(), SourceError> {
+        if let Input::Plain(file) = &self.input {
+            self.head.resize(WINDOW, 0);
+            let count = read_at(file, &mut self.head, 0).map_err(|error| self.error(&error))?;
+            self.head.truncate(count);
+        } else {
+            // What is wrong with it is told when its lines are asked for.
+            while self.buffer.len() < WINDOW && self.fill() {}
+            self.head = self.buffer[..self.buffer.len().min(WINDOW)].to_vec();
+        }
+        Ok(())
+    }
+
+    /// Checksums of the beginning, as [`KnownFile::head`] has them.
     ///
     /// # Errors
-    /// [`SourceError::Read`] if it is too long or can't be read; [`SourceError::DataLoss`] if the file has
-    /// become shorter.
-    pub fn peek(&mut self) -> Result<Option<&[u8]>, SourceError> {
-        if self.current.is_none() {
-            let mut line = std::mem::take(&mut self.spare);
-            line.clear();
-            let got =
-                (&mut self.file).take(LINE_MAX).read_until(b'\n', &mut line).map_err(|error| self.error(&error))?;
-            if got == 0 {
-                self.spare = line;
-                return self.check_end().map(|()| None);
+    /// If the file cannot be read.
+    pub fn head_sums(&mut self) -> Result<Vec<u32>, SourceError> {
+        if self.head.len() < WINDOW && self.byte > self.head.len() as u64 {
+            self.read_head()?;
+        }
+        Ok(heads(&self.head).map(|(_, sum)| sum).collect())
+    }
+
+    /// This place, as it is remembered.
+    pub fn mark(&self) -> FileMark {
+        FileMark { line: self.number, byte: self.byte, tail: crc32fast::hash(self.window()) }
+    }
+
+    fn window(&self) -> &[u8] {
+        &self.buffer[self.start.saturating_sub(WINDOW)..self.start]
+    }
+
+    /// Holds the content against what was read of a file, and goes to the last of its marks that is not after `line`.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn recognise(&mut self, known: &KnownFile, line: i64) -> Result<Fit, SourceError> {
+        let read = known.marks.last().map_or(0, |mark| mark.byte);
+        for (length, sum) in head_lengths().zip(&known.head) {
+            if length <= self.head.len() && crc32fast::hash(&self.head[..length]) != *sum {
+                // What was read may still be there, and what was to be read next is not.
+                return Ok(if length as u64 <= read || read == 0 { Fit::Other } else { Fit::Changed });
             }
-            self.read += got as u64;
-            if line.last() == Some(&b'\n') {
-                line.pop();
-                if line.last() == Some(&b'\r') {
-                    line.pop();
+        }
+        let Some(last) = known.marks.last() else { return Ok(Fit::Same) };
+        match self.go_to(last)? {
+            Fit::Same => {}
+            other => return Ok(other),
+        }
+        if last.line > line {
+            self.begin_anew()?;
+            if let Some(mark) = known.marks.iter().rev().find(|mark| mark.line <= line)
+                && self.go_to(mark)? != Fit::Same
+            {
+                return Ok(Fit::Changed);
+            }
+        }
+        self.open_end = known.open_end;
+        Ok(Fit::Same)
+    }
+
+    /// Goes back to before the first line.
+    fn begin_anew(&mut self) -> Result<(), SourceError> {
+        if let Input::Plain(file) = &mut self.input {
+            let rewound = file.rewind();
+            rewound.map_err(|error| self.error(&error))?;
+            self.buffer.clear();
+            (self.start, self.searched, self.found, self.byte, self.number) = (0, 0, None, 0, 0);
+        } else {
+            let path = self.path.clone();
+            *self = Self::open(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Goes forward to a place that was remembered, if what comes before it is still the same.
+    fn go_to(&mut self, mark: &FileMark) -> Result<Fit, SourceError> {
+        let back = mark.byte.min(WINDOW as u64);
+        if let Input::Plain(file) = &mut self.input {
+            let mut before = vec![0; usize::try_from(back).unwrap_or(WINDOW)];
+            let (from, length) = (mark.byte - back, before.len());
+            let count = read_at(file, &mut before, from);
+            let count = count.and_then(|count| file.seek(SeekFrom::Start(mark.byte)).map(|_| count));
+            let path = &self.path;
+            let count = count.map_err(|error| SourceError::File {
+                path: path.display().to_string(),
+                byte: Some(from),
+                reason: format!("it cannot be read: {error}"),
+            })?;
+            if count < length {
+                return Ok(Fit::Shorter);
+            }
+            self.start = before.len();
+            self.buffer = before;
+        } else {
+            while self.byte < mark.byte {
+                let left = (self.buffer.len() - self.start) as u64;
+                if left == 0 && !self.fill() {
+                    self.give_up()?;
+                    return Ok(Fit::Shorter);
                 }
-            } else if got as u64 == LINE_MAX {
-                return Err(self.error(&format!("the line is longer than {} MiB", LINE_MAX >> 20)));
+                let step = (mark.byte - self.byte).min((self.buffer.len() - self.start) as u64);
+                self.start += usize::try_from(step).expect("a part of what is in memory");
+                self.byte += step;
             }
-            self.current = Some(line);
         }
-        Ok(self.current.as_deref())
+        (self.searched, self.found, self.byte, self.number) = (self.start, None, mark.byte, mark.line);
+        let same = crc32fast::hash(self.window()) == mark.tail;
+        Ok(if same { Fit::Same } else { Fit::Changed })
     }
 
-    /// Goes past the line that [`Self::peek`] showed.
+    /// Reads on; false if there is nothing more, or no more to be had.
+    fn fill(&mut self) -> bool {
+        if self.failed.is_some() {
+            return false;
+        }
+        let gone = self.start.saturating_sub(WINDOW);
+        if gone > 0 {
+            self.buffer.drain(..gone);
+            self.start -= gone;
+            self.searched = self.searched.saturating_sub(gone);
+        }
+        let chunk = CHUNK.max((self.buffer.len() - self.start).min(16 * CHUNK));
+        let chunk = chunk as u64;
+        let read = match &mut self.input {
+            Input::Plain(file) => file.take(chunk).read_to_end(&mut self.buffer),
+            Input::Gzip(decoder) => decoder.take(chunk).read_to_end(&mut self.buffer),
+            Input::Zstd(decoder) => decoder.take(chunk).read_to_end(&mut self.buffer),
+        };
+        match read {
+            Ok(count) => count > 0,
+            // What came before it is whole.
+            Err(error) => {
+                self.failed = Some(error);
+                self.buffer.len() > self.searched.max(self.start)
+            }
+        }
+    }
+
+    /// Why there is no more to be had, if that is not the end.
+    fn give_up(&mut self) -> Result<(), SourceError> {
+        if let Some(error) = &self.failed {
+            let (what, bytes) = match &self.input {
+                Input::Plain(_) => return Err(self.error(error)),
+                Input::Gzip(decoder) => ("gzip", decoder.get_ref().bytes),
+                Input::Zstd(decoder) => ("zstd", decoder.get_ref().get_ref().bytes),
+            };
+            let (line, content) = (self.number + 1, self.byte);
+            let reason = if error.kind() == io::ErrorKind::UnexpectedEof {
+                format!(
+                    "the {what} data stops in the middle, in line {line} (byte {content} of the content): the file was cut off, or is \
+                     still being written; put a whole one in its place, with a rename"
+                )
+            } else {
+                format!("the {what} data is damaged in line {line} (after byte {content} of the content): {error}")
+            };
+            return Err(SourceError::File { path: self.path.display().to_string(), byte: Some(bytes), reason });
+        }
+        if let Input::Plain(file) = &self.input {
+            let size = file.metadata().map_err(|error| self.error(&error))?.len();
+            let read = self.byte + (self.buffer.len() - self.start) as u64;
+            if size < read {
+                let reason = format!("the file has become shorter while it was read: it ended at byte {read} before");
+                return Err(SourceError::File { path: self.path.display().to_string(), byte: Some(size), reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// What comes next; [`Self::advance`] goes past it.
+    ///
+    /// # Errors
+    /// If it cannot be read, is too long, became shorter, or goes on where a line was read to its end.
+    pub fn next(&mut self) -> Result<Next<'_>, SourceError> {
+        if self.byte == 0 {
+            self.skip_byte_order_mark();
+        }
+        if self.open_end.is_some_and(|(line, byte)| (line + 1, byte) == (self.number, self.byte)) && !self.pass_end()? {
+            return Ok(Next::End);
+        }
+        while self.found.is_none() {
+            if let Some(at) = memchr::memchr(b'\n', &self.buffer[self.searched..]) {
+                self.found = Some(self.searched + at + 1 - self.start);
+                break;
+            }
+            self.searched = self.buffer.len();
+            if self.searched - self.start > LINE_MAX {
+                return Err(self.error(&format!(
+                    "line {} is longer than {} MiB: this is no file of lines",
+                    self.number + 1,
+                    LINE_MAX >> 20
+                )));
+            }
+            if !self.fill() {
+                self.give_up()?;
+                return self.rest();
+            }
+        }
+        let length = self.found.unwrap_or_default();
+        let line = &self.buffer[self.start..self.start + length - 1];
+        let stripped = line.strip_suffix(b"\r").unwrap_or(line);
+        self.expect_end(&[stripped.len(), line.len()])?;
+        Ok(Next::Line(&self.buffer[self.start..self.start + stripped.len()]))
+    }
+
+    fn rest(&self) -> Result<Next<'_>, SourceError> {
+        let rest = &self.buffer[self.start..];
+        if rest.is_empty() {
+            return Ok(Next::End);
+        }
+        self.expect_end(&[rest.len()])?;
+        Ok(Next::Open(rest))
+    }
+
+    /// A line that was read without its end has to end where it stopped then.
+    fn expect_end(&self, lengths: &[usize]) -> Result<(), SourceError> {
+        match self.open_end {
+            Some((line, byte)) if line == self.number && !lengths.iter().any(|l| self.byte + *l as u64 == byte) => {
+                Err(self.goes_on(line, byte))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Goes past the end of a line that had none when it was read; false if it has not come yet.
+    fn pass_end(&mut self) -> Result<bool, SourceError> {
+        while self.buffer.len() - self.start < 2 && self.fill() {}
+        let end = match &self.buffer[self.start..] {
+            [b'\n', ..] => 1,
+            [b'\r', b'\n', ..] => 2,
+            [] | [b'\r'] => {
+                self.give_up()?;
+                return Ok(false);
+            }
+            _ => {
+                let (line, byte) = self.open_end.unwrap_or_default();
+                return Err(self.goes_on(line, byte));
+            }
+        };
+        self.start += end;
+        self.byte += end as u64;
+        self.searched = self.start;
+        Ok(true)
+    }
+
+    fn goes_on(&self, line: i64, byte: u64) -> SourceError {
+        let reason = format!(
+            "line {} goes on here, and it was read up to here as a whole record, since it stood at the end of the file and a run asked for \
+             all that was there; put what follows into a file of its own and cut this one here (`truncate -s {byte}`)",
+            line + 1
+        );
+        SourceError::File { path: self.path.display().to_string(), byte: Some(byte), reason }
+    }
+
+    fn skip_byte_order_mark(&mut self) {
+        const MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
+        while self.buffer.len() < MARK.len() && self.fill() {}
+        if self.buffer.starts_with(&MARK) {
+            self.start = MARK.len();
+            self.byte = MARK.len() as u64;
+            self.searched = self.searched.max(self.start);
+        }
+    }
+
+    /// Goes past what [`Self::next`] showed.
     pub fn advance(&mut self) {
-        if let Some(line) = self.current.take() {
-            self.spare = line;
-            self.number += 1;
-        }
+        let length = self.found.take().unwrap_or(self.buffer.len() - self.start);
+        self.start += length;
+        self.searched = self.start;
+        self.byte += length as u64;
+        self.number += 1;
     }
 
-    /// Goes forward to line `number`.
+    /// Goes forward to line `number`; false if the file ends before it.
     ///
     /// # Errors
-    /// [`SourceError::DataLoss`] if the file ends before it; what [`Self::peek`] fails with.
-    pub fn skip_to(&mut self, number: i64) -> Result<(), SourceError> {
+    /// What [`Self::next`] fails with.
+    pub fn skip_to(&mut self, number: i64) -> Result<bool, SourceError> {
         while self.number < number {
-            if self.current.is_some() {
-                self.advance();
-                continue;
-            }
-            let got = self.file.skip_until(b'\n').map_err(|error| self.error(&error))?;
-            if got == 0 {
-                self.check_end()?;
-                return Err(self.loss(number));
-            }
-            self.read += got as u64;
-            self.number += 1;
-        }
-        Ok(())
-    }
-
-    /// The number of lines in all.
-    ///
-    /// # Errors
-    /// What [`Self::skip_to`] fails with.
-    pub fn count(mut self) -> Result<i64, SourceError> {
-        loop {
-            let next = self.number + 1;
-            match self.skip_to(next) {
-                Ok(()) => {}
-                Err(SourceError::DataLoss { wanted, .. }) if wanted.0 == next => return Ok(self.number),
-                Err(error) => return Err(error),
+            let known_end = self.open_end.is_some_and(|(line, _)| line == self.number);
+            match self.next()? {
+                Next::Line(_) => self.advance(),
+                Next::Open(_) if known_end => self.advance(),
+                Next::Open(_) | Next::End => return Ok(false),
             }
         }
-    }
-
-    /// At the end: was it the same one all the time?
-    fn check_end(&self) -> Result<(), SourceError> {
-        let size = self.file.get_ref().metadata().map_err(|error| self.error(&error))?.len();
-        if size < self.size.max(self.read) || self.read < self.size {
-            return Err(self.loss(self.number + 1));
-        }
-        Ok(())
-    }
-
-    fn loss(&self, wanted: i64) -> SourceError {
-        SourceError::DataLoss {
-            partition: self.tp.clone(),
-            wanted: NextOffset(wanted),
-            first: NextOffset(0),
-            end: NextOffset(self.number),
-        }
+        Ok(true)
     }
 
     fn error(&self, reason: &dyn std::fmt::Display) -> SourceError {
-        let what = format!("{} line {}", self.path.display(), self.number + 1);
-        SourceError::Read { what, reason: reason.to_string() }
+        SourceError::File { path: self.path.display().to_string(), byte: Some(self.byte), reason: reason.to_string() }
     }
+}
+
+/// The lengths of beginnings that have a checksum.
+fn head_lengths() -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(HEAD_MIN), |length| Some(length * 2)).take_while(|length| *length <= WINDOW)
+}
+
+/// The beginnings of `head` that have a checksum: how many there are up to this one, and it.
+pub(super) fn heads(head: &[u8]) -> impl Iterator<Item = (usize, u32)> + '_ {
+    head_lengths()
+        .enumerate()
+        .take_while(|(_, length)| *length <= head.len())
+        .map(|(n, length)| (n + 1, crc32fast::hash(&head[..length])))
+}
+
+/// How a file looks.
+pub(super) fn look_of(metadata: &std::fs::Metadata) -> FileLook {
+    let modified_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
+    FileLook { size: metadata.len(), modified_ns }
+}
+
+/// A look that tells a file from what it may be later. One that was changed in this instant may be changed again in it, and look the same.
+pub(super) fn settled(look: FileLook) -> FileLook {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now_ns = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
+    let modified_ns = if now_ns.saturating_sub(look.modified_ns) < INSTANT_NS { i64::MIN } else { look.modified_ns };
+    FileLook { modified_ns, ..look }
+}
+
+/// Reads until `into` is full or the file ends; how much there was.
+fn read_at(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut count = 0;
+    while count < into.len() {
+        match file.read_at(&mut into[count..], at + count as u64) {
+            Ok(0) => break,
+            Ok(more) => count += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lines(content: &[u8]) -> (tempfile::TempDir, Lines) {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("f.jsonl");
-        std::fs::write(&path, content).expect("a file");
-        let lines = Lines::open(TopicPartition::new("f", 0), &path).expect("opened");
-        (directory, lines)
-    }
-
-    fn rest(lines: &mut Lines) -> Vec<Vec<u8>> {
-        let mut all = Vec::new();
-        while let Some(line) = lines.peek().expect("readable") {
-            all.push(line.to_vec());
-            lines.advance();
-        }
-        all
-    }
-
-    #[test]
-    fn ends_of_lines_are_not_part_of_them() {
-        let (_directory, mut lines) = lines(b"a\r\nb\n\n\xff\r\r\nlast");
-        assert_eq!(rest(&mut lines), [&b"a"[..], b"b", b"", b"\xff\r", b"last"]);
-        assert_eq!(lines.number(), 5);
-        let (_directory, mut none) = self::lines(b"");
-        assert_eq!(rest(&mut none), Vec::<Vec<u8>>::new());
-    }
-
-    #[test]
-    fn it_goes_on_at_any_line() {
-        for (content, count) in [(&b"0\n1\n2\n3"[..], 4), (b"0\n1\n2\n3\n", 4), (b"", 0), (b"\n", 1)] {
-            let (_directory, lines) = lines(content);
-            assert_eq!(lines.count().expect("readable"), count);
-        }
-        let (_directory, mut lines) = lines(b"0\n1\n2\n3");
-        lines.peek().expect("readable");
-        lines.skip_to(2).expect("there");
-        assert_eq!(rest(&mut lines), [b"2", b"3"]);
-        lines.skip_to(4).expect("the end is a place");
-        assert!(matches!(
-            lines.skip_to(5),
-            Err(SourceError::DataLoss { wanted: NextOffset(5), end: NextOffset(4), .. })
-        ));
-    }
-
-    #[test]
-    fn long_lines_pass() {
-        let long = vec![b'x'; 12 << 20];
-        let content = [&long[..], b"\nshort\n"].concat();
-        let (_directory, mut lines) = lines(&content);
-        assert_eq!(rest(&mut lines), [&long[..], b"short"]);
-    }
-
-    #[test]
-    fn a_file_that_became_shorter_is_a_loss() {
-        let (_directory, mut lines) = lines(&b"0123456789\n".repeat(100_000));
-        lines.peek().expect("readable");
-        let file = File::options().write(true).open(&lines.path).expect("opened");
-        file.set_len(500_000).expect("cut");
-        let error = std::iter::from_fn(|| match lines.peek() {
-            Ok(Some(_)) => {
-                lines.advance();
-                Some(None)
-            }
-            Ok(None) => None,
-            Err(error) => Some(Some(error)),
-        });
-        let error = error.flatten().next().expect("noticed");
-        assert!(matches!(error, SourceError::DataLoss { .. }), "{error}");
-    }
-}
+mod tests;

@@ -49,7 +49,7 @@ pub struct Source {
     /// Kafka topics.
     #[serde(default)]
     pub kafka: Option<Kafka>,
-    /// JSON-lines files; the pipeline ends with them.
+    /// JSON-lines files; the pipeline ends with them, unless it is to follow them.
     #[serde(default)]
     pub files: Option<Files>,
     /// How a record is encoded.
@@ -115,11 +115,11 @@ pub enum OnDataLoss {
     Continue,
 }
 
-/// JSON-lines files.
+/// JSON-lines files, as they are or compressed with gzip or zstd.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Files {
-    /// Paths or globs.
+    /// Paths or globs: `*` and `?` in the names of files and folders.
     pub paths: Vec<String>,
     /// The topic that their records count as; the file's name without its ending if left out.
     #[serde(default)]
@@ -127,6 +127,12 @@ pub struct Files {
     /// What a line is.
     #[serde(default)]
     pub format: LineFormat,
+    /// Go on with files that appear and lines that are appended, until the pipeline is stopped.
+    #[serde(default)]
+    pub follow: bool,
+    /// What happens if lines are gone that were not read.
+    #[serde(default)]
+    pub on_data_loss: OnDataLoss,
 }
 
 /// What a line of a file is.

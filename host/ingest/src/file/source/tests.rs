@@ -1,16 +1,42 @@
 //! Files as a source, through the trait.
 
+mod histories;
+
+use std::sync::Mutex;
 use std::time::Duration;
 
+use lakemill_model::KnownFile;
+use lakemill_model::files::Unremembered;
+
 use super::*;
+use crate::OnDataLoss;
 
 const LIMITS: BatchLimits = BatchLimits { rows_max: 1000, bytes_max: 1 << 20, latency_max: Duration::from_secs(60) };
 
 /// Topic and partition, offset, key, value.
 type Row = (String, i64, Option<Vec<u8>>, Option<Vec<u8>>);
 
+/// Files in a directory, and what is remembered of them however often the source is opened.
 struct Files {
     directory: tempfile::TempDir,
+    memory: Kept,
+}
+
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Unremembered>>);
+
+impl FileMemory for Kept {
+    fn known(&self) -> Vec<KnownFile> {
+        self.0.lock().expect("whole").known()
+    }
+
+    fn keep(&mut self, files: &[KnownFile]) -> Result<(), SourceError> {
+        self.0.lock().expect("whole").keep(files)
+    }
+
+    fn place(&self) -> String {
+        "files.log".to_owned()
+    }
 }
 
 impl Files {
@@ -19,12 +45,17 @@ impl Files {
         for (name, content) in files {
             std::fs::write(directory.path().join(name), content).expect("a file");
         }
-        Self { directory }
+        Self { directory, memory: Kept::default() }
+    }
+
+    fn options(&self, format: LineFormat, topic: Option<&str>) -> FileOptions {
+        let paths = vec![self.directory.path().join("*").display().to_string()];
+        let on_data_loss = OnDataLoss::Fail;
+        FileOptions { paths, topic: topic.map(str::to_owned), format, follow: false, on_data_loss }
     }
 
     fn source(&self, format: LineFormat, topic: Option<&str>) -> FileSource {
-        let paths = vec![self.directory.path().join("*").display().to_string()];
-        FileSource::open(&FileOptions { paths, topic: topic.map(str::to_owned), format }).expect("files")
+        FileSource::open(self.options(format, topic), Box::new(self.memory.clone())).expect("files")
     }
 }
 
@@ -84,7 +115,7 @@ fn ends(steps: &[PositionDelta]) -> Vec<(String, i64)> {
 
 #[test]
 fn every_line_is_a_record_and_blank_ones_count() {
-    let files = Files::new(&[("a.jsonl", b"{}\r\n\n  \n[1]\n\n"), ("b.jsonl", b"\xff\t7"), ("c.jsonl", b"")]);
+    let files = Files::new(&[("a.jsonl", b"{}\r\n\n  \n[1]\n\n"), ("b.jsonl", b"\xff\t7\n"), ("c.jsonl", b"")]);
     let mut source = files.source(LineFormat::Value, None);
     let (rows, steps) = read(&mut source, &LIMITS, StartAt::Earliest);
     assert_eq!(rows, [value("a/0", 0, b"{}"), value("a/0", 3, b"[1]"), value("b/0", 0, b"\xff\t7")]);
@@ -168,20 +199,25 @@ fn it_resumes_at_a_line_and_rereads_a_range() {
 }
 
 #[test]
-fn positions_that_are_not_there_are_a_loss() {
+fn positions_that_are_not_there_are_refused_by_name() {
     let files = Files::new(&[("t", b"0\n1\n")]);
     let mut source = files.source(LineFormat::Value, None);
     let tp = TopicPartition::new("t", 0);
-    let latest = source.resolve(std::slice::from_ref(&tp), StartAt::Latest).expect("counted");
-    assert_eq!(latest.get(&tp), Some(NextOffset(2)));
+    assert!(source.resolve(std::slice::from_ref(&tp), StartAt::Latest).is_err());
     let beyond = [(tp.clone(), lakemill_model::source::range(1, 3))].into_iter().collect();
-    for result in [
-        source.resolve(std::slice::from_ref(&tp), StartAt::Offset(NextOffset(3))).map(|_| ()),
-        source.start(&[(tp.clone(), NextOffset(3))].into_iter().collect()),
+    source.start(&[(tp.clone(), NextOffset(3))].into_iter().collect()).expect("is looked at later");
+    for error in [
+        source.poll(&mut RawBatch::default(), &LIMITS, soon()).map(|_| ()),
+        source.poll(&mut RawBatch::default(), &LIMITS, soon()).map(|_| ()),
         source.reread(&beyond, &mut RawBatch::default()).map(|_| ()),
-    ] {
-        assert!(matches!(&result, Err(SourceError::DataLoss { end: NextOffset(2), .. })), "{result:?}");
+    ]
+    .into_iter()
+    .filter_map(Result::err)
+    {
+        let said = error.to_string();
+        assert!(said.contains("/t at byte 4: it ends before line 3"), "{said}");
     }
-    let no_times = source.resolve(&[tp], StartAt::TimestampMs(0));
-    assert!(matches!(&no_times, Err(SourceError::Read { .. })), "{no_times:?}");
+    let shown = [(tp, NextOffset(3))].into_iter().collect();
+    let error = files.source(LineFormat::Value, None).recognise(&shown).expect_err("never read").to_string();
+    assert!(error.contains("files.log: the tables have 3 lines of t/0"), "{error}");
 }
