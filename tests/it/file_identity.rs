@@ -189,13 +189,13 @@ fn a_file_may_go_once_it_was_read() -> Result<()> {
 #[test]
 fn a_file_that_goes_half_read_is_missed() -> Result<()> {
     let mut folder = Folder::new(208)?;
-    folder.write("a.jsonl", 0, 3)?;
+    folder.write("a.jsonl", 0, 30)?;
     let end = fs::metadata(folder.path("a.jsonl"))?.len();
     let line = Orders::events(209, 1).pop().map(|event| orders::lines(&[event])).unwrap_or_default();
     File::options().append(true).open(folder.path("a.jsonl"))?.write_all(&line[..line.len() / 2])?;
     folder.settle()?;
     fs::remove_file(folder.path("a.jsonl"))?;
-    let upto = format!("up to line 3, byte {end} only");
+    let upto = format!("up to line 30, byte {end} only");
     for _ in 0..2 {
         folder.run()?.expect(1, &["events/a.jsonl", "the file is gone", &upto, "on_data_loss: continue"])?;
     }

@@ -87,12 +87,11 @@ fn a_compressed_file_that_was_cut_off_is_named() -> Result<()> {
     for _ in 0..2 {
         pipeline.run()?.expect(1, &["a.jsonl.gz", &format!("at byte {half}"), "gzip data stops in the middle"])?;
     }
-    let rows = pipeline.rows(FLATTEN.1)?;
-    ensure!(rows > 100, "what came before it is read: {rows}");
     let mut damaged = whole.clone();
     damaged[half] ^= 0x55;
     fs::write(&path, damaged)?;
-    pipeline.run()?.expect(1, &["a.jsonl.gz", "gzip data"])?;
+    pipeline.run()?.expect(1, &["a.jsonl.gz", "the gzip data is damaged"])?;
+    ensure!(!pipeline.path(FLATTEN.1).exists() && !pipeline.path("_dead").exists(), "what is damaged is not read");
     fs::write(&path, whole)?;
     pipeline.run()?.expect(0, &[])?;
     check(&pipeline.table(FLATTEN.1)?, &pipeline.path("_dead"), &placed(0, &all))

@@ -26,7 +26,7 @@ use crate::recover;
 const TICK: Duration = Duration::from_millis(100);
 
 /// Partitions that a line of the log names.
-const NAMED_MAX: usize = 100;
+const NAMED_MAX: usize = 20;
 
 /// How often taking possession is tried against a former owner that still writes.
 const CLAIMS_MAX: usize = 20;

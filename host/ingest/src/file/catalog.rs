@@ -13,7 +13,7 @@ use super::lines::{Fit, HEAD_MIN, Identity, Lines, heads, settled};
 use super::paths::Found;
 use super::{FileOptions, kind, paths};
 
-/// New files that are named in the log one by one.
+/// So many new files are named in the log one by one, more are counted.
 const NAMED_MAX: usize = 20;
 
 /// Files that are named in an error.
@@ -266,7 +266,7 @@ impl Catalog {
             }
             Fit::Other => {}
             // One that was cut to nothing will be another one.
-            Fit::Shorter | Fit::Changed if !has_begun(&found, self.options.format)? => {}
+            Fit::Shorter | Fit::Changed if !has_begun(Lines::open(&found.path)?.head(), self.options.format) => {}
             doubtful => drop(sorting.doubtful.insert(tp.clone(), (found.path.display().to_string(), doubtful))),
         }
         Ok(Some(found))
@@ -316,14 +316,14 @@ impl Catalog {
         let mut refused = Vec::new();
         let mut new = Vec::new();
         for found in found {
-            if !has_begun(&found, self.options.format)? {
+            if found.look.size == 0 {
                 continue;
             }
             let mut lines = Lines::open(&found.path)?;
             if let Some(why) = kind::refusal(lines.head(), self.options.format) {
                 let name = found.path.display().to_string();
                 refused.push(format!("{name}: {}", why.replace("FILE", &name)));
-            } else {
+            } else if has_begun(lines.head(), self.options.format) {
                 new.push((found, lines.head_sums()?));
             }
         }
@@ -340,6 +340,7 @@ impl Catalog {
             let next = next.entry(tp.topic.to_string()).or_default();
             *next = (*next).max(tp.partition + 1);
         }
+        let few = new.len() <= NAMED_MAX;
         let mut added = Vec::with_capacity(new.len());
         for (found, head) in new {
             let topic = self.options.topic.clone().unwrap_or_else(|| topic_of(&found));
@@ -361,7 +362,7 @@ impl Catalog {
             };
             *partition += 1;
             let tp = known.tp();
-            if added.len() < NAMED_MAX {
+            if few {
                 tracing::info!(file = %found.path.display(), partition = %tp, "a new file");
             }
             self.files.insert(tp.clone(), Entry { known, place: Some(found) });
@@ -369,7 +370,7 @@ impl Catalog {
             self.made.insert(tp.clone());
             added.push(tp);
         }
-        if added.len() > NAMED_MAX {
+        if !few {
             tracing::info!(
                 files = added.len(),
                 place = self.memory.place(),
@@ -438,12 +439,8 @@ struct Sorting {
 }
 
 /// Whether there is anything in a file that tells it from others, or that could be read: otherwise it is as good as not there yet.
-fn has_begun(found: &Found, format: super::LineFormat) -> Result<bool, SourceError> {
-    if found.look.size == 0 || found.look.size >= HEAD_MIN as u64 {
-        return Ok(found.look.size > 0);
-    }
-    let head = Lines::open(&found.path)?;
-    Ok(head.head().contains(&b'\n') || kind::is_whole(format, head.head()))
+fn has_begun(head: &[u8], format: super::LineFormat) -> bool {
+    head.len() >= HEAD_MIN || head.contains(&b'\n') || kind::is_whole(format, head)
 }
 
 /// The name of a file without what says how it is written.

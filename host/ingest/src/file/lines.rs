@@ -328,14 +328,17 @@ impl Lines {
                 Input::Gzip(decoder) => ("gzip", decoder.get_ref().bytes),
                 Input::Zstd(decoder) => ("zstd", decoder.get_ref().get_ref().bytes),
             };
-            let (line, content) = (self.number + 1, self.byte);
+            let content = self.byte;
             let reason = if error.kind() == io::ErrorKind::UnexpectedEof {
                 format!(
-                    "the {what} data stops in the middle, in line {line} (byte {content} of the content): the file was cut off, or is \
-                     still being written; put a whole one in its place, with a rename"
+                    "the {what} data stops in the middle, after {content} bytes of content: the file was cut off, or is still being written; \
+                     nothing of it was read now; put a whole one in its place, with a rename"
                 )
             } else {
-                format!("the {what} data is damaged in line {line} (after byte {content} of the content): {error}")
+                format!(
+                    "the {what} data is damaged, after {content} bytes of content or before: {error}; nothing of it was read now; put a \
+                     whole one in its place, with a rename"
+                )
             };
             return Err(SourceError::File { path: self.path.display().to_string(), byte: Some(bytes), reason });
         }
@@ -368,11 +371,7 @@ impl Lines {
             }
             self.searched = self.buffer.len();
             if self.searched - self.start > LINE_MAX {
-                return Err(self.error(&format!(
-                    "line {} is longer than {} MiB: this is no file of lines",
-                    self.number + 1,
-                    LINE_MAX >> 20
-                )));
+                return Err(self.too_long());
             }
             if !self.fill() {
                 self.give_up()?;
@@ -443,6 +442,32 @@ impl Lines {
             self.byte = MARK.len() as u64;
             self.searched = self.searched.max(self.start);
         }
+    }
+
+    /// Unpacks all that is left: checksums come last, and what is damaged must not be read as if it were not.
+    ///
+    /// # Errors
+    /// If it is damaged, stops in the middle, or is not lines.
+    pub fn verify(mut self) -> Result<(), SourceError> {
+        // Where a line begins, as far as ends of lines tell.
+        let mut line = self.byte;
+        loop {
+            self.byte += (self.buffer.len() - self.start) as u64;
+            if let Some(end) = memchr::memrchr(b'\n', &self.buffer[self.start..]) {
+                line = self.byte - (self.buffer.len() - self.start - end) as u64;
+            }
+            (self.start, self.searched) = (self.buffer.len(), self.buffer.len());
+            if self.byte - line > LINE_MAX as u64 {
+                return Err(self.too_long());
+            }
+            if !self.fill() {
+                return self.give_up();
+            }
+        }
+    }
+
+    fn too_long(&self) -> SourceError {
+        self.error(&format!("a line is longer than {} MiB: this is no file of lines", LINE_MAX >> 20))
     }
 
     /// Goes past what [`Self::next`] showed.

@@ -41,7 +41,8 @@ pub(super) fn find(paths: &[String], known: &[&str], waits: bool) -> Result<Vec<
             files.insert(file.clone(), Found { path: file, real, identity, look });
         }
         let pattern = real_pattern(path);
-        if !any && !known.iter().any(|known| fits_path(&pattern, Path::new(known))) && !(waits && is_pattern(path)) {
+        let is_fine = any || (waits && is_pattern(path));
+        if !is_fine && !known.iter().any(|known| fits_path(&pattern, Path::new(known))) {
             let hint = if Path::new(path).is_dir() {
                 format!("it is a directory; for its files write `{}`", Path::new(path).join("*").display())
             } else if Path::new(path).exists() {

@@ -57,6 +57,8 @@ pub struct FileSource {
     turns: VecDeque<TopicPartition>,
     /// Open files, the one that was read last at the end.
     open: Vec<(TopicPartition, Lines)>,
+    /// How compressed files looked when they were found to be whole.
+    verified: BTreeMap<TopicPartition, FileLook>,
     /// When files were looked for.
     looked: Instant,
     /// To be said when what came before it has been delivered.
@@ -82,6 +84,7 @@ impl FileSource {
             moved: BTreeSet::new(),
             turns: VecDeque::new(),
             open: Vec::new(),
+            verified: BTreeMap::new(),
             looked: Instant::now(),
             failed: None,
             filling: Filling::default(),
@@ -124,6 +127,10 @@ impl FileSource {
         if lines.look()?.0 != place.identity {
             let reason = "another file came into its place just now: run again".to_owned();
             return Err(SourceError::File { path, byte: None, reason });
+        }
+        if !lines.grows() && self.verified.get(tp) != Some(&place.look) {
+            Lines::open(&place.path)?.verify()?;
+            self.verified.insert(tp.clone(), place.look);
         }
         if lines.recognise(&entry.known, next)? != Fit::Same {
             let reason = "what was read of it was changed just now: run again".to_owned();

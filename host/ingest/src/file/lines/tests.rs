@@ -148,8 +148,10 @@ fn long_lines_pass_and_endless_ones_do_not() {
     let long = vec![b'x'; 12 << 20];
     assert_eq!(whole(&[&long[..], b"\nshort\n"].concat()), [&long[..], b"short"]);
     let endless = gzip(&vec![0; LINE_MAX + CHUNK * 32]);
-    let (all, error) = rest(&mut Scene::new(&endless).lines());
-    assert!(all.is_empty() && error.is_some_and(|error| error.contains("line 1 is longer than 64 MiB")));
+    let scene = Scene::new(&endless);
+    assert!(scene.lines().verify().is_err_and(|error| error.to_string().contains("longer than 64 MiB")));
+    let (all, error) = rest(&mut scene.lines());
+    assert!(all.is_empty() && error.is_some_and(|error| error.contains("a line is longer than 64 MiB")));
 }
 
 #[test]
@@ -193,14 +195,17 @@ fn what_is_cut_off_or_damaged_is_told_after_what_is_whole() {
         let half = packed.len() / 2;
         let (all, error) = rest(&mut Scene::new(&packed[..half]).lines());
         let error = error.expect("is cut off");
+        assert_eq!(Scene::new(&packed).lines().verify().ok(), Some(()));
+        let found = Scene::new(&packed[..half]).lines().verify().expect_err("is cut off").to_string();
+        assert!(found.contains(&format!("at byte {half}: the {what} data stops in")), "{found}");
         assert!(all.len() > 100 && error.contains(&format!("at byte {half}: the {what} data stops in")), "{error}");
     }
     // zstd's frames need not have a checksum.
     let mut damaged = gzip(content.as_bytes());
     let half = damaged.len() / 2;
     damaged[half] ^= 0xff;
-    let (_, error) = rest(&mut Scene::new(&damaged).lines());
-    assert!(error.is_some_and(|error| error.contains("gzip data is damaged")), "damage");
+    let found = Scene::new(&damaged).lines().verify().expect_err("is damaged").to_string();
+    assert!(found.contains("the gzip data is damaged"), "{found}");
 }
 
 #[test]
