@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn what_is_not_wanted_is_not_taken() {
         let sinks = [sink(&[(0, 10), (1, 5)], &[(0, 10), (1, 5)], 3)];
-        let mut resume = resume(&[tp(0), tp(1), tp(2), tp(3)], &sinks, &Remembered::default());
+        let mut resume = resume(&[tp(0), tp(1), tp(2), tp(3)], &sinks, &Remembered::default(), false);
         assert_eq!(leave_out(&mut resume, &[tp(1), tp(2)]), at(&[(0, 10)]));
         assert_eq!((resume.positions, resume.unknown), (at(&[(1, 5)]), vec![(tp(2), None)]));
         assert_eq!(resume.epochs.iter().map(|(tp, _)| tp.partition).collect::<Vec<_>>(), [1, 2]);
