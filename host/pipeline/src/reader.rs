@@ -312,6 +312,7 @@ impl Reader<'_> {
             self.resolve_unknown(&mut resume)?;
             if moved {
                 // No table may say it any more.
+                self.journal().start(&rest)?;
                 self.journal().start(&resume.positions)?;
             }
             // A sink that has moved since refuses the claim.
