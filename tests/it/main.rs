@@ -15,5 +15,6 @@ mod golden;
 mod hostile;
 mod messages;
 mod own;
+mod running;
 mod storage;
 mod tidy;

@@ -64,7 +64,7 @@ fn health_and_metrics_tell_where_it_is() -> Result<()> {
     for name in [
         r#"lakemill_commits_total{pipeline="orders"}"#,
         r#"lakemill_stage_seconds_total{pipeline="orders",stage="transform"}"#,
-        r#"messaging_process_duration_seconds{pipeline="orders",quantile="0.99"}"#,
+        r#"messaging_process_duration_seconds_bucket{pipeline="orders",le="+Inf"}"#,
         r#"process_memory_usage_bytes{pipeline="orders"}"#,
     ] {
         ensure!(metric(&text, name).is_some_and(|value| value > 0.0), "{name} in\n{text}");

@@ -8,6 +8,8 @@ use lakemill_tests::crash::{Outcome, Ring};
 pub fn run(broker: &Broker, seed: u64, count: u32, rate: u64) -> Result<Outcome> {
     let mut ring = Ring::new(broker, seed, rate)?;
     let mut current = ring.begin()?;
+    // One that sleeps is there.
+    ring.options(&["--take-over"]);
     for round in 0..count {
         ring.pause(300_000);
         current.signal("STOP")?;

@@ -2,8 +2,11 @@
 //! the end), and begin with `lakemill` where they have none. docs/operating.md says what each one means for an operator.
 
 use lakemill_pipeline::progress::rss_bytes;
-use lakemill_pipeline::{Circuit, Summary};
-use prometheus::{Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
+use lakemill_pipeline::{Circuit, LATENCY_BOUNDS_MS, LatencyHistogram, Summary};
+use prometheus::proto::{Bucket, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::{CounterVec, Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
+
+use crate::network::by_stage;
 
 /// Prometheus' text format, version 0.0.4.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -46,8 +49,10 @@ pub fn text(summary: &Summary, guest_memory_bytes: u64) -> prometheus::Result<St
         let name = format!("lakemill_transform_rows_{fate}");
         all.counters(&name, "Rows that a transform saw, dropped or refused.", "transform", &rows)?;
     }
+    let stages: Vec<_> = by_stage(&summary.dead_reasons).into_iter().collect();
+    all.counters("lakemill_dead_rows", "Dead rows by the stage that refused them.", "stage", &stages)?;
     let seconds: Vec<_> = summary.transforms.iter().map(|t| (t.name.as_str(), t.call_us as f64 / 1e6)).collect();
-    all.gauges("lakemill_transform_seconds_total", "Time in calls, summed over threads.", "transform", &seconds)?;
+    all.seconds("lakemill_transform_seconds", "Time in calls, summed over threads.", "transform", &seconds)?;
     let memory: Vec<_> = summary.transforms.iter().map(|t| (t.name.as_str(), t.memory_bytes_max as f64)).collect();
     all.gauges("lakemill_transform_memory_bytes_max", "The most memory of a call.", "transform", &memory)?;
     for (name, help, value) in [
@@ -58,12 +63,13 @@ pub fn text(summary: &Summary, guest_memory_bytes: u64) -> prometheus::Result<St
         ("lakemill_traps", "Calls of components that failed.", summary.traps),
         ("lakemill_restarts", "How often the pipeline began again after a fault.", summary.restarts),
         ("lakemill_offsets_lost", "Offsets that were gone before they were read.", summary.offsets_lost),
+        ("lakemill_event_times_ahead", "Event times too far ahead to move the watermark.", summary.event_times_ahead),
     ] {
         all.counter(name, help, value)?;
     }
     let stages = &summary.stages;
-    all.gauges(
-        "lakemill_stage_seconds_total",
+    all.seconds(
+        "lakemill_stage_seconds",
         "Where the time went, summed over threads; transform is the time in components.",
         "stage",
         &[
@@ -76,20 +82,16 @@ pub fn text(summary: &Summary, guest_memory_bytes: u64) -> prometheus::Result<St
             ("commit", stages.commit_s),
         ],
     )?;
-    let latency = &summary.latency_ms;
-    all.gauges(
-        "messaging_process_duration_seconds",
-        "From a record's Kafka timestamp to its commit.",
-        "quantile",
-        &[("0.5", latency.p50 as f64 / 1e3), ("0.99", latency.p99 as f64 / 1e3), ("1", latency.max as f64 / 1e3)],
-    )?;
     if let Some(lag) = summary.lag {
         all.gauge("lakemill_lag_records", "Records that are not read yet.", lag as f64)?;
     }
     if let Some(us) = summary.watermark_us {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let behind = now.as_secs_f64() - us as f64 / 1e6;
-        all.gauge("lakemill_watermark_behind_seconds", "How far the watermark is behind the clock.", behind)?;
+        // The delay is allowed: a watermark that is behind by it is where it should be.
+        let newest = us.saturating_add(summary.watermark_delay_us);
+        let behind = (now.as_secs_f64() - newest as f64 / 1e6).max(0.0);
+        let help = "How far the watermark is behind the clock, beyond the delay that is allowed.";
+        all.gauge("lakemill_watermark_behind_seconds", help, behind)?;
     }
     let flag = |on: bool| f64::from(u8::from(on));
     all.gauge("lakemill_parked", "1 while the pipeline waits for a command.", flag(summary.parked))?;
@@ -98,8 +100,37 @@ pub fn text(summary: &Summary, guest_memory_bytes: u64) -> prometheus::Result<St
     all.gauge("process_memory_usage_bytes", "Resident memory.", rss_bytes() as f64)?;
     all.gauge("lakemill_guest_memory_bytes", "Memory of components.", guest_memory_bytes as f64)?;
     let mut text = Vec::new();
-    TextEncoder::new().encode(&all.registry.gather(), &mut text)?;
+    let mut families = all.registry.gather();
+    families.push(latency(&summary.pipeline, &summary.latency_histogram));
+    TextEncoder::new().encode(&families, &mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The latency as a histogram, which can be added up over processes. It is counted where it happens, so that it is put together here by
+/// hand.
+fn latency(pipeline: &str, of: &LatencyHistogram) -> MetricFamily {
+    let buckets = LATENCY_BOUNDS_MS.iter().zip(&of.up_to).map(|(bound_ms, count)| {
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(*bound_ms as f64 / 1e3);
+        bucket.set_cumulative_count(*count);
+        bucket
+    });
+    let mut histogram = Histogram::default();
+    histogram.set_bucket(buckets.collect());
+    histogram.set_sample_count(of.count);
+    histogram.set_sample_sum(of.sum_ms as f64 / 1e3);
+    let mut label = LabelPair::default();
+    label.set_name("pipeline".into());
+    label.set_value(pipeline.into());
+    let mut metric = Metric::default();
+    metric.set_label(vec![label].into());
+    metric.set_histogram(histogram);
+    let mut family = MetricFamily::default();
+    family.set_name("messaging_process_duration_seconds".into());
+    family.set_help("From a record's Kafka timestamp to its commit.".into());
+    family.set_field_type(MetricType::HISTOGRAM);
+    family.set_metric(vec![metric].into());
+    family
 }
 
 struct All<'a> {
@@ -126,6 +157,14 @@ impl All<'_> {
         self.registry.register(Box::new(counters))
     }
 
+    fn seconds(&self, name: &str, help: &str, label: &str, values: &[(&str, f64)]) -> prometheus::Result<()> {
+        let counters = CounterVec::new(self.opts(&format!("{name}_total"), help), &[label])?;
+        for (value, of) in values {
+            counters.with_label_values(&[value]).inc_by(*of);
+        }
+        self.registry.register(Box::new(counters))
+    }
+
     fn gauge(&self, name: &str, help: &str, value: f64) -> prometheus::Result<()> {
         let gauge = Gauge::with_opts(self.opts(name, help))?;
         gauge.set(value);
@@ -143,7 +182,7 @@ impl All<'_> {
 
 #[cfg(test)]
 mod tests {
-    use lakemill_pipeline::{ColumnOutOfRange, Counts, SinkCounts, TransformCounts};
+    use lakemill_pipeline::{ColumnOutOfRange, Counts, DeadReason, SinkCounts, TransformCounts};
 
     use super::*;
 
@@ -166,6 +205,10 @@ mod tests {
             offsets_lost: 3,
             out_of_range: vec![ColumnOutOfRange { of: "shop.orders".into(), column: "due".into(), values: 6 }],
             watermark_us: Some(0),
+            watermark_delay_us: i64::MAX,
+            event_times_ahead: 2,
+            dead_reasons: vec![DeadReason { stage: "decode", reason: "x".into(), rows: 4 }],
+            latency_histogram: LatencyHistogram { up_to: vec![1; LATENCY_BOUNDS_MS.len()], count: 2, sum_ms: 90_003 },
             parked: true,
             circuit: Circuit::Open,
             ..Summary::default()
@@ -184,7 +227,16 @@ mod tests {
             r#"lakemill_parked{pipeline="orders"} 1"#,
             r#"lakemill_circuit_open{pipeline="orders"} 1"#,
             r#"lakemill_guest_memory_bytes{pipeline="orders"} 64"#,
-            "# TYPE lakemill_stage_seconds_total gauge",
+            "# TYPE lakemill_stage_seconds_total counter",
+            "# TYPE lakemill_transform_seconds_total counter",
+            r#"lakemill_dead_rows_total{pipeline="orders",stage="decode"} 4"#,
+            r#"lakemill_event_times_ahead_total{pipeline="orders"} 2"#,
+            r#"lakemill_watermark_behind_seconds{pipeline="orders"} 0"#,
+            "# TYPE messaging_process_duration_seconds histogram",
+            r#"messaging_process_duration_seconds_bucket{pipeline="orders",le="0.005"} 1"#,
+            r#"messaging_process_duration_seconds_bucket{pipeline="orders",le="+Inf"} 2"#,
+            r#"messaging_process_duration_seconds_sum{pipeline="orders"} 90.003"#,
+            r#"messaging_process_duration_seconds_count{pipeline="orders"} 2"#,
         ] {
             assert!(text.contains(line), "no {line} in\n{text}");
         }

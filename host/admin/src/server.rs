@@ -13,9 +13,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use lakemill_pipeline::tap::Point;
-use lakemill_pipeline::{Circuit, Control, Pipeline, Progress, Reloaded, Summary};
+use lakemill_pipeline::{Circuit, Control, Pipeline, Progress, Reload, Reloaded, RolledBack, Summary};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 
@@ -140,7 +140,8 @@ fn bind(socket: &Path) -> std::io::Result<UnixListener> {
 /// What may be looked at, as `show` lets it be seen.
 fn views(show: fn(Summary) -> Summary) -> Router<Target> {
     let ready = async move |State(target): State<Target>| ready(show(target.progress.summary()));
-    let status = async move |State(target): State<Target>| Json(show(target.pipeline.status(&target.progress)));
+    let status =
+        async move |State(target): State<Target>| Json(show(target.pipeline.status_and_files(&target.progress)));
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
@@ -184,18 +185,21 @@ async fn resume(State(target): State<Target>, Json(wish): Json<Resume>) -> Respo
 }
 
 async fn reload(State(target): State<Target>) -> Response {
-    let work = move || target.pipeline.reload(&target.progress, target.control);
-    match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(Reloaded::Unchanged)) => Json(json!({ "swapped": false })).into_response(),
-        Ok(Ok(Reloaded::Swapped { digests, took })) => {
-            Json(json!({ "swapped": true, "digests": digests, "took_ms": took.as_secs_f64() * 1e3 })).into_response()
+    let work = move || target.pipeline.reload(true, &target.progress, target.control);
+    let Reload { outcome, left } = match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(reload)) => reload,
+        Ok(Err(error)) => return refused(error.to_string()),
+        Err(error) => return (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    };
+    let mut answer = match outcome {
+        Reloaded::Unchanged => json!({ "swapped": false }),
+        Reloaded::Swapped { digests, took } => {
+            json!({ "swapped": true, "digests": digests, "took_ms": took.as_secs_f64() * 1e3 })
         }
-        Ok(Ok(Reloaded::OnTrial { digests })) => {
-            Json(json!({ "swapped": false, "on_trial": true, "digests": digests })).into_response()
-        }
-        Ok(Err(error)) => refused(error.to_string()),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
-    }
+        Reloaded::OnTrial { digests } => json!({ "swapped": false, "on_trial": true, "digests": digests }),
+    };
+    answer["left"] = json!(left);
+    Json(answer).into_response()
 }
 
 #[derive(Debug, Deserialize)]
@@ -213,18 +217,25 @@ async fn tap(State(target): State<Target>, Query(asked): Query<Tap>) -> Response
 }
 
 async fn promote(State(target): State<Target>) -> Response {
-    changed(target, |target| target.pipeline.promote(&target.progress, target.control), "there is nothing on trial")
-        .await
+    let promote = |target: &Target| {
+        let digests = target.pipeline.promote(&target.progress, target.control)?;
+        Some(json!({ "digests": digests }))
+    };
+    changed(target, promote, "there is nothing on trial").await
 }
 
 async fn roll_back(State(target): State<Target>) -> Response {
     let none = "there is nothing on trial, and nothing that ran before";
-    changed(target, |target| target.pipeline.roll_back(&target.progress), none).await
+    let roll_back = |target: &Target| {
+        let RolledBack { gone, running, was_on_trial } = target.pipeline.roll_back(&target.progress)?;
+        Some(json!({ "digests": gone, "running": running, "was_on_trial": was_on_trial }))
+    };
+    changed(target, roll_back, none).await
 }
 
-async fn changed(target: Target, change: fn(&Target) -> Option<Vec<String>>, none: &'static str) -> Response {
+async fn changed(target: Target, change: fn(&Target) -> Option<Value>, none: &'static str) -> Response {
     match tokio::task::spawn_blocking(move || change(&target)).await {
-        Ok(Some(digests)) => Json(json!({ "digests": digests })).into_response(),
+        Ok(Some(answer)) => Json(answer).into_response(),
         Ok(None) => refused(none.into()),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }

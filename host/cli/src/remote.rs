@@ -39,26 +39,30 @@ pub fn not_running(file: &SpecFile) -> Failure {
     ))
 }
 
-/// Asks every process for a change of its components, and prints which.
+/// Asks every process for a change of its components, and prints what each one says of it.
 ///
 /// # Errors
 /// If none runs, or one refuses.
-pub fn change(file: &Path, path: &str, what: &str, json: bool) -> Result<(), Failure> {
+pub fn change(file: &Path, path: &str, json: bool, words: fn(&Value) -> String) -> Result<(), Failure> {
     let answers = ask(file, "POST", path, None)?;
     if json {
         println!("{}", as_json(&answers));
         return Ok(());
     }
     for answer in &answers {
-        println!("process {}: {} {what}", answer.process, digests(&answer.body));
+        println!("process {}: {}", answer.process, words(&answer.body));
     }
     Ok(())
 }
 
 /// The digests of an answer, for people.
 pub fn digests(body: &Value) -> String {
-    let digests = body["digests"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    digests.collect::<Vec<_>>().join(", ")
+    listed(&body["digests"])
+}
+
+/// A list of texts, for people.
+pub fn listed(list: &Value) -> String {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// The answers as the one object that `--json` prints.

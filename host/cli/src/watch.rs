@@ -111,7 +111,7 @@ pub fn follow(watch: &Watch, pipeline: &Pipeline, progress: &Progress, control: 
         if !watch.wait(TICK) {
             continue;
         }
-        match pipeline.reload(progress, control) {
+        match pipeline.reload(false, progress, control).map(|reload| reload.outcome) {
             // The trial says so itself.
             Ok(Reloaded::Unchanged | Reloaded::OnTrial { .. }) => {}
             Ok(Reloaded::Swapped { digests, took }) => {

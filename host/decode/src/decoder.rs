@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lakemill_model::{ChangeBatch, OutOfRange, RawBatch, RawRecord, RowSchema, TopicPartition};
+use lakemill_model::{ChangeBatch, OutOfRange, RawBatch, RawRecord, RowSchema};
 
 use crate::building::{Building, Payload};
 use crate::connect::{row_slots, slot, slots};
@@ -94,8 +94,9 @@ pub struct Decoded {
     pub out_of_range: BTreeMap<(Arc<str>, Arc<str>), u64>,
     /// Topics whose first changes have other columns than the declared ones; each topic is told once.
     pub other_columns: Vec<OtherColumns>,
-    /// The largest event time per partition, in microseconds since 1970, of changes that are no snapshot's, and of heartbeats.
-    pub event_time_us_max: BTreeMap<TopicPartition, i64>,
+    /// Index of a record and its event time in microseconds since 1970, in the order of the records: of changes that are no snapshot's,
+    /// and of heartbeats.
+    pub event_times_us: Vec<(u32, i64)>,
 }
 
 impl Decoded {
@@ -235,7 +236,6 @@ impl Decoder {
             raw,
             topics: raw.topics().iter().map(|_| Topic::default()).collect(),
             decoded: Decoded::default(),
-            times: HashMap::new(),
             grew: false,
         };
         for (index, record) in raw.records().iter().enumerate() {
@@ -297,8 +297,6 @@ struct Run<'a> {
     raw: &'a RawBatch,
     topics: Vec<Topic>,
     decoded: Decoded,
-    /// By topic index and partition.
-    times: HashMap<(u16, i32), i64>,
     /// A column was met that no record before had.
     grew: bool,
 }
@@ -352,7 +350,7 @@ impl<'a> Run<'a> {
                         }
                         return Err(broken.into());
                     }
-                    self.count(record, &read);
+                    self.count(index, &read);
                     return Ok(());
                 }
                 Err(Fault::Dead(reason)) if layout.grows || attempt == 2 => return Err(reason.inferred().into()),
@@ -492,7 +490,7 @@ impl<'a> Run<'a> {
         Ok((!is_null).then_some(cursor))
     }
 
-    fn count(&mut self, record: &RawRecord, read: &Payload) {
+    fn count(&mut self, index: usize, read: &Payload) {
         let time = match read {
             Payload::Row { event_time_us, snapshot } => event_time_us.filter(|_| !snapshot),
             Payload::Control { event_time_us } => {
@@ -500,10 +498,7 @@ impl<'a> Run<'a> {
                 *event_time_us
             }
         };
-        if let Some(time) = time {
-            let known = self.times.entry((record.topic, record.partition)).or_insert(time);
-            *known = time.max(*known);
-        }
+        self.decoded.event_times_us.extend(time.map(|time| (index as u32, time)));
     }
 
     fn finish(mut self) -> Decoded {
@@ -511,10 +506,6 @@ impl<'a> Run<'a> {
             if let Some(building) = topic.building.filter(|building| !building.is_empty()) {
                 self.decoded.take(building);
             }
-        }
-        for ((topic, partition), time) in self.times {
-            let tp = TopicPartition { topic: self.raw.topics()[usize::from(topic)].clone(), partition };
-            self.decoded.event_time_us_max.insert(tp, time);
         }
         self.decoded
     }

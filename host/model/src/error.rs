@@ -11,6 +11,9 @@ pub enum Disposition {
     Retry,
     /// Too many rows are dead: keep the place and wait for a command or other code.
     Park,
+    /// Rows and the place where they are to go do not fit: keep the place and wait until a person has changed one of them. Exit code 2 if
+    /// nothing waits.
+    Misfit,
     /// A person must change something: stop at the last commit. Exit code 2.
     HaltInvalid,
     /// What the pipeline needs is not to be had: stop at the last commit. Exit code 3.
@@ -268,7 +271,7 @@ impl SinkError {
     /// What the pipeline does about it.
     pub fn disposition(&self) -> Disposition {
         match self {
-            SinkError::Schema { .. } | SinkError::Unsupported { .. } => Disposition::HaltInvalid,
+            SinkError::Schema { .. } | SinkError::Unsupported { .. } => Disposition::Misfit,
             SinkError::Storage { .. } => Disposition::Retry,
             SinkError::Fenced { .. } => Disposition::Halt,
         }

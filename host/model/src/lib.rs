@@ -33,4 +33,4 @@ pub use row::RowSource;
 pub use schema::{DataType, Field, RowSchema, TableSchema};
 pub use sink::{OutputRows, Payload, Refusal, Sink, Stage, Staged, StagedColumn, StagedFile, TableIdentity};
 pub use source::{BatchLimits, Polled, Source, StartAt, TopicIds, Vouch};
-pub use watermark::Watermarks;
+pub use watermark::{EventTime, Watermarks};

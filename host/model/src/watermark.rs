@@ -4,8 +4,22 @@ use std::collections::BTreeMap;
 
 use crate::TopicPartition;
 
-/// The watermark of a pipeline: per partition the largest event time seen less the allowed delay, combined by the
+/// So many different event times in a row vouch for each other; fewer may be one wrong clock.
+const WITNESSES: usize = 3;
+
+/// The watermark of a pipeline: per partition the largest event time that counts less the allowed delay, combined by the
 /// minimum over partitions that are not idle. Pure: the caller brings the clock.
+///
+/// **One wrong clock must not make a whole stream late.** With `future` as the most that a clock may be off, the event time of a record,
+/// in the order of its partition,
+///
+/// | if it is | counts |
+/// |---|---|
+/// | more than `future` ahead of our clock, or of the record's Kafka timestamp | never: nothing is written before it happens |
+/// | within `future` of both | at once: it is live, and a quiet stream goes on with it |
+/// | anything else, as in a backlog or a file | with [`WITNESSES`] different times in a row: the least of them does |
+///
+/// So as long as fewer wrong times than that stand together, nothing counts that no honest time and no clock has reached.
 #[derive(Clone, Debug)]
 pub struct Watermarks {
     delay_us: i64,
@@ -14,23 +28,63 @@ pub struct Watermarks {
     partitions: BTreeMap<TopicPartition, Seen>,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// An event time and where it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventTime {
+    /// Microseconds since 1970.
+    pub us: i64,
+    /// The Kafka timestamp of its record, in microseconds since 1970.
+    pub kafka_us: Option<i64>,
+}
+
+#[derive(Clone, Debug)]
 struct Seen {
     event_time_us: Option<i64>,
     at_us: i64,
+    /// The different times that were seen last, the latest at the end; at most [`WITNESSES`].
+    last_us: Vec<i64>,
+}
+
+impl Seen {
+    fn at(at_us: i64) -> Self {
+        Self { event_time_us: None, at_us, last_us: Vec::with_capacity(WITNESSES + 1) }
+    }
+
+    /// Takes the next time of the partition. True if one is known by now to be wrong.
+    fn take(&mut self, EventTime { us, kafka_us }: EventTime, now_us: i64, future_us: i64) -> bool {
+        let ahead_of = |clock_us: i64| us > clock_us.saturating_add(future_us);
+        if ahead_of(now_us) || kafka_us.is_some_and(ahead_of) {
+            return true;
+        }
+        self.at_us = now_us;
+        if self.last_us.last() == Some(&us) {
+            return false;
+        }
+        self.last_us.retain(|seen| *seen != us);
+        self.last_us.push(us);
+        let forgotten = (self.last_us.len() > WITNESSES).then(|| self.last_us.remove(0));
+        let is_live = |clock_us: i64| us >= clock_us.saturating_sub(future_us);
+        if is_live(now_us) && kafka_us.is_some_and(is_live) {
+            self.event_time_us = self.event_time_us.max(Some(us));
+        } else if self.last_us.len() == WITNESSES {
+            self.event_time_us = self.event_time_us.max(self.last_us.iter().min().copied());
+        }
+        // Nothing came near it.
+        let counts = self.event_time_us.unwrap_or(i64::MIN).saturating_add(future_us);
+        forgotten.is_some_and(|forgotten| forgotten > counts)
+    }
 }
 
 impl Watermarks {
     /// No partition yet. All in microseconds: `delay_us` is how late a change may come, a partition silent for `idle_us`
-    /// holds nobody back, and an event time more than `future_us` ahead of the clock counts as that much ahead: one
-    /// wrong clock must not make a whole stream late.
+    /// holds nobody back, and `future_us` is how far a clock may be off.
     pub fn new(delay_us: i64, idle_us: i64, future_us: i64) -> Self {
         Self { delay_us, idle_us, future_us, partitions: BTreeMap::new() }
     }
 
     /// A partition is ours from now on: it holds the watermark back until it shows an event time or falls idle.
     pub fn assign(&mut self, tp: TopicPartition, now_us: i64) {
-        self.partitions.entry(tp).or_insert(Seen { event_time_us: None, at_us: now_us });
+        self.partitions.entry(tp).or_insert(Seen::at(now_us));
     }
 
     /// A partition went elsewhere.
@@ -38,12 +92,15 @@ impl Watermarks {
         self.partitions.remove(tp);
     }
 
-    /// The largest event time of a batch in a partition.
-    pub fn observe(&mut self, tp: &TopicPartition, event_time_us: i64, now_us: i64) {
-        let time = event_time_us.min(now_us.saturating_add(self.future_us));
-        let seen = self.partitions.entry(tp.clone()).or_insert(Seen { event_time_us: None, at_us: now_us });
-        seen.event_time_us = seen.event_time_us.max(Some(time));
-        seen.at_us = now_us;
+    /// The event times of a batch in a partition, in its order. The number of times that are known by now to be wrong: they move no
+    /// watermark.
+    pub fn observe(&mut self, tp: &TopicPartition, times: impl IntoIterator<Item = EventTime>, now_us: i64) -> u64 {
+        // Assigned partitions are there: the name is copied for others only.
+        if !self.partitions.contains_key(tp) {
+            self.partitions.insert(tp.clone(), Seen::at(now_us));
+        }
+        let Some(seen) = self.partitions.get_mut(tp) else { return 0 };
+        times.into_iter().filter(|time| seen.take(*time, now_us, self.future_us)).count() as u64
     }
 
     /// The watermark of one partition: changes older than it are late.
@@ -66,46 +123,4 @@ impl Watermarks {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: i64 = 1_000_000;
-
-    fn tp(n: i32) -> TopicPartition {
-        TopicPartition::new("t", n)
-    }
-
-    #[test]
-    fn the_slowest_partition_that_is_awake_decides() {
-        let mut w = Watermarks::new(10 * SECOND, 60 * SECOND, 300 * SECOND);
-        w.assign(tp(0), 0);
-        w.assign(tp(1), 0);
-        w.observe(&tp(0), 100 * SECOND, 0);
-        assert_eq!(w.combined(0), None, "partition 1 has shown nothing");
-        w.observe(&tp(1), 50 * SECOND, SECOND);
-        assert_eq!(w.combined(SECOND), Some(40 * SECOND));
-        w.observe(&tp(0), 120 * SECOND, 59 * SECOND);
-        assert_eq!(w.combined(62 * SECOND), Some(110 * SECOND), "partition 1 fell idle");
-        assert_eq!(w.of(&tp(1)), Some(40 * SECOND));
-        w.revoke(&tp(0));
-        assert_eq!(w.combined(2 * SECOND), Some(40 * SECOND));
-    }
-
-    #[test]
-    fn it_never_goes_back_and_the_future_is_capped() {
-        let mut w = Watermarks::new(0, 60 * SECOND, 5 * SECOND);
-        w.observe(&tp(0), 10 * SECOND, 10 * SECOND);
-        w.observe(&tp(0), 3 * SECOND, 11 * SECOND);
-        assert_eq!(w.of(&tp(0)), Some(10 * SECOND));
-        w.observe(&tp(0), 999_999 * SECOND, 12 * SECOND);
-        assert_eq!(w.of(&tp(0)), Some(17 * SECOND));
-    }
-
-    #[test]
-    fn all_idle_leaves_what_was_shown() {
-        let mut w = Watermarks::new(0, SECOND, 5 * SECOND);
-        assert_eq!(w.combined(0), None);
-        w.observe(&tp(0), 10 * SECOND, 10 * SECOND);
-        assert_eq!(w.combined(100 * SECOND), Some(10 * SECOND));
-    }
-}
+mod tests;

@@ -29,6 +29,47 @@ pub(crate) fn sink_names(spec: &written::Spec) -> Vec<&str> {
     named.chain(["dead_letters"]).chain(spec.late.as_ref().map(|_| "late")).collect()
 }
 
+/// Where the dead letters are.
+pub(crate) fn dead_letters_path(file: &SpecFile) -> PathBuf {
+    match &file.spec.dead_letters {
+        Some(table) => file.resolve(&table.delta.path),
+        None => file.state_folder().join("dead_letters"),
+    }
+}
+
+/// The tables of a pipeline file, opened.
+pub(crate) struct Tables {
+    /// As [`sink_names`] names them.
+    pub sinks: Vec<Box<dyn Sink>>,
+    /// Index into `sinks`.
+    pub dead_letters: usize,
+    /// Index into `sinks`.
+    pub late: Option<usize>,
+}
+
+/// Opens the tables, and whatever else rows go to. Writes nothing.
+///
+/// # Errors
+/// If one is not to be written, or cannot be read.
+pub(crate) fn tables(file: &SpecFile) -> Result<Tables, PipelineError> {
+    let spec = &file.spec;
+    let mut sinks = Vec::new();
+    for (name, sink) in &spec.sinks.0 {
+        sinks.push(open_sink(file, name, sink)?);
+    }
+    let side = |name: &str, path: PathBuf| -> Result<Box<dyn Sink>, PipelineError> {
+        Ok(Box::new(DeltaSink::open(TableOptions::new(&spec.pipeline, name, location(&path)))?))
+    };
+    let dead_letters = sinks.len();
+    sinks.push(side("dead_letters", dead_letters_path(file))?);
+    let late = spec.late.as_ref().map(|table| {
+        sinks.push(side("late", file.resolve(&table.delta.path))?);
+        Ok::<_, PipelineError>(sinks.len() - 1)
+    });
+    let late = late.transpose()?;
+    Ok(Tables { sinks, dead_letters, late })
+}
+
 /// Opens everything that a run needs.
 ///
 /// # Errors
@@ -42,30 +83,12 @@ pub(crate) fn assemble(
     let spec = &file.spec;
     let folder = file.state_folder();
     let journal = Journal::open(&folder, &spec.pipeline)?;
-    let mut sinks = Vec::new();
-    for (name, sink) in &spec.sinks.0 {
-        sinks.push(open_sink(file, name, sink)?);
-    }
-    let side = |name: &str, path: PathBuf| -> Result<Box<dyn Sink>, PipelineError> {
-        Ok(Box::new(DeltaSink::open(TableOptions::new(&spec.pipeline, name, location(&path)))?))
-    };
-    let dead_letters = sinks.len();
-    let dead_path = match &spec.dead_letters {
-        Some(table) => file.resolve(&table.delta.path),
-        None => folder.join("dead_letters"),
-    };
-    sinks.push(side("dead_letters", dead_path)?);
-    let late = spec.late.as_ref().map(|table| {
-        sinks.push(side("late", file.resolve(&table.delta.path))?);
-        Ok::<_, PipelineError>(sinks.len() - 1)
-    });
+    let Tables { sinks, dead_letters, late } = tables(file)?;
     let is_console = |sink: usize| spec.sinks.0.get(sink).is_some_and(|(_, sink)| sink.console.is_some());
     let keeps_positions: Vec<bool> = (0..sinks.len()).map(|sink| !is_console(sink)).collect();
     let anchor = keeps_positions.iter().position(|keeps| *keeps).unwrap_or(dead_letters);
-    let micros = |span: written::Watermark| {
-        let us = |d: Duration| i64::try_from(d.as_micros()).unwrap_or(i64::MAX);
-        Watermarks::new(us(span.delay.0), us(span.idle.0), us(span.future_max.0))
-    };
+    let written::Watermark { delay, idle, future_max } = &spec.watermark;
+    let watermarks = Watermarks::new(micros(delay.0), micros(idle.0), micros(future_max.0));
     Ok(Assembly {
         start: start(spec),
         limits: BatchLimits {
@@ -78,13 +101,18 @@ pub(crate) fn assemble(
         taps: taps.clone(),
         sinks: Sinks { all: sinks, anchor, keeps_positions },
         dead_letters,
-        late: late.transpose()?,
+        late,
         budget: budget(spec),
-        watermarks: micros(spec.watermark.clone()),
+        watermarks,
         workers: workers(options),
         // Last: it is the only one that may wait.
         source: source(file, options, || Ok(Box::new(FileBook::open(&folder, &spec.pipeline)?)))?,
     })
+}
+
+/// A span in microseconds.
+pub(crate) fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn budget(spec: &written::Spec) -> Budget {

@@ -73,17 +73,8 @@ pub(crate) struct Seen {
     pub memory_bytes_max: u64,
 }
 
-/// Where a worker's time went, in microseconds.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Spent {
-    pub decode_us: u64,
-    pub transform_us: u64,
-    pub project_us: u64,
-    pub stage_us: u64,
-}
-
 impl Seen {
-    /// Counts an answer for a batch of `rows` rows.
+    /// What a call has answered about so many rows.
     pub fn count(&mut self, rows: usize, answer: &Answer) {
         let mut dropped = vec![true; rows];
         let emitted = answer.emissions.iter().flat_map(|emission| &emission.rows);
@@ -93,4 +84,13 @@ impl Seen {
         self.rows_filtered += dropped.into_iter().filter(|dropped| *dropped).count() as u64;
         self.rows_dead += answer.rejections.len() as u64;
     }
+}
+
+/// Where a worker's time went, in microseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Spent {
+    pub decode_us: u64,
+    pub transform_us: u64,
+    pub project_us: u64,
+    pub stage_us: u64,
 }

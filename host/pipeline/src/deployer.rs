@@ -14,6 +14,7 @@ use crate::lineup::Lineup;
 use crate::loader::Loader;
 use crate::progress::Progress;
 use crate::rollout::Rollout;
+use crate::spec::written::Transform;
 use crate::trial::{Bounds, Mode, TrialReport, Verdict};
 use crate::version::Version;
 
@@ -45,6 +46,34 @@ struct Probation {
 
 const PROBATION_BATCHES: u32 = 1_000;
 
+/// What a look at the components came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// What became of them.
+    pub outcome: Reloaded,
+    /// Keys of the pipeline file that have changed and that only a start takes up.
+    pub left: Vec<String>,
+}
+
+/// Code that was taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RolledBack {
+    /// SHA-256 of the components that are out.
+    pub gone: Vec<String>,
+    /// SHA-256 of those that run now.
+    pub running: Vec<String>,
+    /// Whether they were on trial only.
+    pub was_on_trial: bool,
+}
+
+/// Why code goes.
+enum Why<'a> {
+    /// Somebody wants it so.
+    Command,
+    /// It is no good.
+    Failed(&'a str),
+}
+
 /// The code of a pipeline, and how it changes.
 pub(crate) struct Deployer {
     pub loader: Loader,
@@ -60,13 +89,15 @@ pub(crate) struct Deployer {
     previous: Mutex<Option<Probation>>,
     /// The last trial that has ended.
     last_trial: Mutex<Option<TrialReport>>,
+    /// Why what the pipeline file names was not used when it was last looked at.
+    refusal: Mutex<Option<String>>,
     /// Of the run under way: whether rows would fit the tables.
     stages: Mutex<Vec<Arc<dyn Stage>>>,
 }
 
 impl Deployer {
     /// With the code that the pipeline file names. If other code is in use and new code is not to take over at once, that goes
-    /// on, and the file's is on trial.
+    /// on, and the file's is on trial. It goes on as well if the file's was taken back.
     pub fn new(
         loader: Loader,
         named: Version,
@@ -77,13 +108,21 @@ impl Deployer {
         let known = ActiveCode::read(&folder)?;
         let named = Arc::new(named);
         let mut main = named.clone();
-        if mode != Mode::AtOnce
+        let is_out = known.refused.contains(&named.code);
+        if (mode != Mode::AtOnce || is_out)
             && let Some(active) = known.active.filter(|active| *active != named.code)
             && let Some(version) = loader.of_code(&active)?
         {
             main = Arc::new(version);
         }
-        let on_trial = main.code != named.code && !known.refused.contains(&named.code);
+        if is_out && main.code != named.code {
+            tracing::warn!(
+                on_disk = named.code.digests.join(", "),
+                running = main.code.digests.join(", "),
+                "the components on disk were rolled back: those before them run; replace the files, or take them with `lakemill reload`"
+            );
+        }
+        let on_trial = main.code != named.code && !is_out;
         let lineup = Arc::new(loader.lineup(main, None, None));
         let deployer = Self {
             loader,
@@ -95,6 +134,7 @@ impl Deployer {
             reloads: Mutex::default(),
             previous: Mutex::default(),
             last_trial: Mutex::default(),
+            refusal: Mutex::default(),
             stages: Mutex::default(),
         };
         if on_trial {
@@ -115,7 +155,7 @@ impl Deployer {
             None => None,
             Some(canary) => {
                 let Some(version) = self.loader.of_code(&canary.code)? else { return Ok(None) };
-                self.rollout(Arc::new(version), Mode::Canary(canary.percent))?
+                self.rollout(Arc::new(version), Mode::Canary(canary.percent), TrialReport::default())?
             }
         };
         Ok(Some(Arc::new(self.loader.lineup(Arc::new(main), rollout, Some(&self.lineup())))))
@@ -140,14 +180,32 @@ impl Deployer {
     }
 
     /// Looks at what the pipeline file's paths hold now; if it is new code, loads and checks it, and lets it take over or puts it
-    /// on trial.
+    /// on trial. `transforms` are those of the pipeline file. Code that was taken back is used only if `commanded`, and on no trial.
     ///
     /// # Errors
     /// Why the new code is not used.
-    pub fn reload(&self, progress: &Progress, control: &Control) -> Result<Reloaded, PipelineError> {
+    pub fn reload(
+        &self,
+        transforms: &[Transform],
+        commanded: bool,
+        progress: &Progress,
+        control: &Control,
+    ) -> Result<Reloaded, PipelineError> {
+        let reloaded = self.try_reload(transforms, commanded, progress, control);
+        *lock(&self.refusal) = reloaded.as_ref().err().map(ToString::to_string);
+        reloaded
+    }
+
+    fn try_reload(
+        &self,
+        transforms: &[Transform],
+        commanded: bool,
+        progress: &Progress,
+        control: &Control,
+    ) -> Result<Reloaded, PipelineError> {
         let started = Instant::now();
         let _reload = lock(&self.reloads);
-        let version = self.loader.named()?;
+        let version = self.loader.named(transforms)?;
         // Loading takes long, and changes nothing.
         let _change = lock(&self.changes);
         let current = self.lineup();
@@ -155,15 +213,18 @@ impl Deployer {
         if version.code == current.main.code || on_trial {
             return Ok(Reloaded::Unchanged);
         }
-        if self.mode != Mode::AtOnce && ActiveCode::read(&self.folder)?.refused.contains(&version.code) {
-            return Err(PipelineError::Invalid(
-                "these components were taken back before: they are not tried again until they change".into(),
-            ));
+        let is_tried = self.mode != Mode::AtOnce;
+        if (is_tried || !commanded) && ActiveCode::read(&self.folder)?.refused.contains(&version.code) {
+            let way_out = if is_tried { "" } else { "; `lakemill reload` takes them nevertheless" };
+            return Err(PipelineError::Invalid(format!(
+                "these components were rolled back before: they are not used again until they change{way_out}"
+            )));
         }
-        self.fits_tables(&version, &current)?;
+        let stages = lock(&self.stages).clone();
+        Self::fits_tables(&stages, &version, &current)?;
         let digests = version.code.digests.clone();
         // A pipeline that is parked has no batches to try anything on.
-        if self.mode != Mode::AtOnce && !progress.is_parked() {
+        if is_tried && !progress.is_parked() {
             self.end_trial("other components came");
             self.try_out(Arc::new(version))?;
             return Ok(Reloaded::OnTrial { digests });
@@ -172,6 +233,43 @@ impl Deployer {
         self.take_over(Arc::new(version), progress);
         control.resume(false);
         Ok(Reloaded::Swapped { digests, took: started.elapsed() })
+    }
+
+    /// Why the components were not used when they were last looked at.
+    pub fn refusal(&self) -> Option<String> {
+        lock(&self.refusal).clone()
+    }
+
+    /// What a start would run now, in words, if it is not what runs.
+    pub fn next_start(&self, transforms: &[Transform]) -> Option<String> {
+        let current = self.lineup();
+        let (on_disk, changed) = match self.loader.code_of(transforms, &current.main.code) {
+            Ok(of_disk) => of_disk,
+            Err(error) => return Some(format!("it would fail: {error}")),
+        };
+        if on_disk == current.main.code {
+            return None;
+        }
+        let digests = on_disk.digests.join(", ");
+        let known = ActiveCode::read(&self.folder).unwrap_or_default();
+        Some(if known.refused.contains(&on_disk) {
+            format!(
+                "what runs now: the components on disk ({digests}) were rolled back, and are not used until they change"
+            )
+        } else if self.mode != Mode::AtOnce {
+            format!("what runs now, with the components on disk ({digests}) on trial")
+        } else if let Some(refusal) = self.refusal() {
+            format!("it would fail, or run the components on disk ({digests}), which were refused: {refusal}")
+        } else if on_disk.digests != current.main.code.digests {
+            format!("the components on disk ({digests}); `lakemill reload` takes them now")
+        } else if changed.is_empty() {
+            "the same components with other settings; `lakemill reload` takes them now".to_owned()
+        } else {
+            format!(
+                "the same components with other settings ({}); `lakemill reload` takes them now",
+                changed.join(", ")
+            )
+        })
     }
 
     /// The code on trial takes over; its digests. `None` if there is none.
@@ -189,14 +287,17 @@ impl Deployer {
         Some(digests)
     }
 
-    /// The code on trial is dropped, or, without one, the code before the last change comes back; the digests of what is gone.
-    /// `None` if there is neither.
-    pub fn roll_back(&self, why: &str, progress: &Progress) -> Option<Vec<String>> {
+    /// By command, the code on trial is dropped, or, without one, the code before the last change comes back. `None` if there is
+    /// neither.
+    pub fn roll_back(&self, progress: &Progress) -> Option<RolledBack> {
         let _change = lock(&self.changes);
-        match self.lineup().rollout {
-            Some(_) => self.drop_trial(why, progress),
-            None => self.go_back(why, progress),
-        }
+        let was_on_trial = self.lineup().rollout.is_some();
+        let gone = if was_on_trial {
+            self.drop_trial(&Why::Command, progress)?
+        } else {
+            self.go_back(&Why::Command, progress)?
+        };
+        Some(RolledBack { gone, running: self.lineup().main.code.digests.clone(), was_on_trial })
     }
 
     /// Code has failed on a batch of which nothing was committed: the canary among it is dropped, or the code before the last change
@@ -207,27 +308,30 @@ impl Deployer {
         if let Some(canary) = current.canary()
             && failed.contains(&canary.code)
         {
-            return self.drop_trial(why, progress).is_some();
+            return self.drop_trial(&Why::Failed(why), progress).is_some();
         }
         // Other code runs by now, or a canary that may be the guilty one is gone already.
         if failed.iter().any(|code| *code != current.main.code) {
             return true;
         }
         let is_new = lock(&self.previous).as_ref().is_some_and(|probation| probation.batches_left > 0);
-        is_new && self.go_back(why, progress).is_some()
+        is_new && self.go_back(&Why::Failed(why), progress).is_some()
     }
 
     /// The code on trial is dropped.
-    fn drop_trial(&self, why: &str, progress: &Progress) -> Option<Vec<String>> {
+    fn drop_trial(&self, why: &Why<'_>, progress: &Progress) -> Option<Vec<String>> {
         let current = self.lineup();
         let rollout = current.rollout.as_ref()?;
-        self.end_trial(&format!("taken back: {why}"));
+        self.end_trial(&match why {
+            Why::Command => "rolled back by command".to_owned(),
+            Why::Failed(why) => format!("rolled back: {why}"),
+        });
         self.set(current.main.clone(), None);
         Some(self.gone(rollout.version.code.clone(), why, progress))
     }
 
     /// The code before the last change comes back; what is on trial stays there.
-    fn go_back(&self, why: &str, progress: &Progress) -> Option<Vec<String>> {
+    fn go_back(&self, why: &Why<'_>, progress: &Progress) -> Option<Vec<String>> {
         let current = self.lineup();
         let Probation { previous, .. } = lock(&self.previous).take()?;
         self.set(previous.clone(), current.rollout.clone());
@@ -236,9 +340,15 @@ impl Deployer {
     }
 
     /// Remembers code that was taken back; its digests.
-    fn gone(&self, gone: Code, why: &str, progress: &Progress) -> Vec<String> {
+    fn gone(&self, gone: Code, why: &Why<'_>, progress: &Progress) -> Vec<String> {
         progress.rolled_back();
-        tracing::error!(digests = gone.digests.join(", "), reason = why, "rolled back: the last good components stay");
+        let (digests, running) = (gone.digests.join(", "), self.lineup().main.code.digests.join(", "));
+        match why {
+            Why::Command => tracing::info!(digests, running, "rolled back by command"),
+            Why::Failed(reason) => {
+                tracing::error!(digests, running, reason, "rolled back: the last good components run")
+            }
+        }
         let active = self.lineup().main.code.clone();
         self.remember(|known| {
             known.active = Some(active);
@@ -258,7 +368,7 @@ impl Deployer {
         match rollout.judge() {
             None => {}
             Some(Verdict::Promote) => drop(self.promote_now(progress)),
-            Some(Verdict::RollBack(why)) => drop(self.drop_trial(&why, progress)),
+            Some(Verdict::RollBack(why)) => drop(self.drop_trial(&Why::Failed(&why), progress)),
         }
     }
 
@@ -283,15 +393,28 @@ impl Deployer {
 
     fn try_out(&self, version: Arc<Version>) -> Result<(), PipelineError> {
         let digests = version.code.digests.join(", ");
-        let rollout = self.rollout(version, self.mode)?;
-        tracing::info!(digests, mode = ?self.mode, "new components are on trial");
         let main = self.lineup().main.clone();
+        let about = TrialReport {
+            settings: version.code.settings.clone(),
+            old_digests: main.code.digests.clone(),
+            old_settings: main.code.settings.clone(),
+            settings_changed: self.loader.settings_changed(&main.code, &version.code),
+            ..TrialReport::default()
+        };
+        let settings_changed = about.settings_changed.join(", ");
+        let rollout = self.rollout(version, self.mode, about)?;
+        tracing::info!(digests, settings_changed, mode = ?self.mode, "new components are on trial");
         self.set(main, rollout);
         Ok(())
     }
 
-    fn rollout(&self, version: Arc<Version>, mode: Mode) -> Result<Option<Arc<Rollout>>, PipelineError> {
-        let started = Rollout::start(version, mode, self.bounds);
+    fn rollout(
+        &self,
+        version: Arc<Version>,
+        mode: Mode,
+        about: TrialReport,
+    ) -> Result<Option<Arc<Rollout>>, PipelineError> {
+        let started = Rollout::start(version, mode, self.bounds, about);
         let started = started.map_err(|error| PipelineError::Invalid(format!("start a trial: {error}")))?;
         Ok(started.map(Arc::new))
     }
@@ -324,9 +447,14 @@ impl Deployer {
         }
     }
 
-    /// Whether the tables would take what new code makes of rows like those that came so far.
-    fn fits_tables(&self, version: &Version, current: &Lineup) -> Result<(), PipelineError> {
-        let stages = lock(&self.stages).clone();
+    /// Whether tables take what the code that is in use makes of rows like those that came so far.
+    pub fn fits(&self, stages: &[Arc<dyn Stage>]) -> Result<(), PipelineError> {
+        let current = self.lineup();
+        Self::fits_tables(stages, &current.main, &current)
+    }
+
+    /// Whether tables would take what a version makes of rows like those that came so far.
+    fn fits_tables(stages: &[Arc<dyn Stage>], version: &Version, current: &Lineup) -> Result<(), PipelineError> {
         for (sink, table) in version.tables_for(&current.main)? {
             if let Some(stage) = stages.get(sink) {
                 stage.fits(&table)?;

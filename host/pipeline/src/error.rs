@@ -17,6 +17,14 @@ pub enum PipelineError {
     /// The pipeline file and what it names do not fit together.
     #[error("{0}")]
     Invalid(String),
+    /// What a component declares cannot be made of the rows that come.
+    #[error("component {component}: {reason}")]
+    Output {
+        /// What the component calls itself.
+        component: String,
+        /// Output, column, and what there is.
+        reason: String,
+    },
     /// A component could not be loaded.
     #[error("component {component}: {source}")]
     Load {
@@ -101,6 +109,7 @@ impl PipelineError {
     pub fn disposition(&self) -> Disposition {
         match self {
             PipelineError::Spec(_) | PipelineError::Invalid(_) | PipelineError::Load { .. } => Disposition::HaltInvalid,
+            PipelineError::Output { .. } => Disposition::Misfit,
             PipelineError::Source(error) => error.disposition(),
             PipelineError::Transform { source, .. } => source.disposition(),
             PipelineError::Sink(error) => error.disposition(),
@@ -116,6 +125,7 @@ impl PipelineError {
     pub(crate) fn blames_code(&self) -> bool {
         match self {
             PipelineError::Invalid(_)
+            | PipelineError::Output { .. }
             | PipelineError::Transform { .. }
             | PipelineError::OverBudget(_)
             | PipelineError::Canary { .. }
@@ -135,7 +145,7 @@ impl PipelineError {
     /// reachable.
     pub fn exit_code(&self) -> u8 {
         match self.disposition() {
-            Disposition::HaltInvalid => 2,
+            Disposition::HaltInvalid | Disposition::Misfit => 2,
             Disposition::HaltUnreachable => 3,
             Disposition::Halt | Disposition::Park | Disposition::Retry => 1,
         }

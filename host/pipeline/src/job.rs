@@ -7,6 +7,7 @@ use lakemill_model::{Epochs, Positions, RawBatch, SinkPositions, Staged, Vouch};
 use lakemill_state::Plan;
 
 use crate::counts::{Counts, Seen, Spent};
+use crate::dead::Reasons;
 use crate::error::PipelineError;
 use crate::lineup::Lineup;
 
@@ -72,8 +73,22 @@ pub(crate) struct Prepared {
     pub example: Option<String>,
     /// Dates and timestamps that were out of range.
     pub out_of_range: crate::ranges::Counts,
+    /// Why they are.
+    pub reasons: Reasons,
     /// Microseconds that a worker spent on each stage.
     pub spent: Spent,
+}
+
+/// Kafka timestamps in milliseconds since 1970 and how many records in a row have each.
+pub(crate) fn kafka_times_ms(raw: &RawBatch) -> Vec<(i64, u64)> {
+    let mut times: Vec<(i64, u64)> = Vec::new();
+    for at in raw.records().iter().filter_map(|record| record.timestamp_ms) {
+        match times.last_mut() {
+            Some((last, count)) if *last == at => *count += 1,
+            _ => times.push((at, 1)),
+        }
+    }
+    times
 }
 
 /// What the committer tells the reader.

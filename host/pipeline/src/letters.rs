@@ -17,7 +17,7 @@ pub(crate) enum LetterStage {
 }
 
 impl LetterStage {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             LetterStage::Decode => "decode",
             LetterStage::Transform => "transform",
@@ -38,6 +38,11 @@ pub(crate) struct Letter {
     pub digest: Option<String>,
     /// Where the component was when it failed on it.
     pub backtrace: Option<String>,
+}
+
+/// Why one of those that are dead is.
+pub(crate) fn example(letters: &[Letter]) -> Option<String> {
+    letters.iter().find(|letter| letter.stage != LetterStage::Late).map(|letter| letter.reason.clone())
 }
 
 /// The columns of a dead-letter table.

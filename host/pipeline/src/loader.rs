@@ -4,21 +4,23 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lakemill_decode::{Decoder, DecoderConfig, joined};
-use lakemill_model::{OutputSpec, Transform};
+use lakemill_decode::{DeclaredColumn, Decoder, DecoderConfig, joined};
+use lakemill_model::{OutputSpec, RowSchema, Transform as _};
 use lakemill_runtime::{
     Engine, EngineOptions, Grant, Limits, LoadOptions, LogLevel, TransformComponent, read_component,
 };
 use lakemill_state::{Code, ComponentStore, SchemaBook};
 use serde::{Deserialize, Serialize};
 
+use crate::changes::changed_keys;
 use crate::error::PipelineError;
 use crate::lineup::Lineup;
 use crate::options::Options;
 use crate::projection::projection;
+use crate::rehearsal::rehearse;
 use crate::rollout::Rollout;
 use crate::spec::SpecFile;
-use crate::spec::written::{self, Metadata, SinkSpec};
+use crate::spec::written::{self, Metadata, SinkSpec, Transform};
 use crate::version::{BoundTransform, Destination, Version};
 
 /// What a component is loaded with, beside its code: kept under its digest like the code.
@@ -45,6 +47,8 @@ pub(crate) struct Loader {
     /// `None`: native code in a component's place, which cannot be loaded.
     engine: Option<Engine>,
     cache: PathBuf,
+    /// The most memory that a component of this process may ask for.
+    memory_bytes_max: usize,
     book: Arc<SchemaBook>,
     store: Option<ComponentStore>,
 }
@@ -63,18 +67,66 @@ impl Loader {
         Ok(Self {
             file: file.clone(),
             engine: None,
+            memory_bytes_max: memory_bytes_max(file),
             cache: options.cache.clone().unwrap_or_else(cache_folder),
             book: Arc::new(SchemaBook::open(&file.state_folder())?),
             store: None,
         })
     }
 
-    /// The version that the pipeline file names, from what its paths hold now.
-    pub fn named(&self) -> Result<Version, PipelineError> {
-        let sources = self.file.spec.transforms.iter().map(|transform| read(&self.file, transform));
+    /// The code that transforms of the pipeline file name, from what their paths hold now, without loading it; and the keys of their
+    /// settings that differ from those of other code.
+    pub fn code_of(&self, transforms: &[Transform], before: &Code) -> Result<(Code, Vec<String>), PipelineError> {
+        let (mut code, mut changed) = (Code::default(), Vec::new());
+        for (index, transform) in transforms.iter().enumerate() {
+            let source = read(&self.file, transform)?;
+            code.digests.push(ComponentStore::name_of(&source.code));
+            code.settings.push(ComponentStore::name_of(source.settings.text().as_bytes()));
+            if let Some(before) = before.settings.get(index).and_then(|digest| self.settings(digest)) {
+                changed.extend(keys_of(index, &before, &source.settings));
+            }
+        }
+        Ok((code, changed))
+    }
+
+    /// What differs between the settings of two codes, by key: `transforms[0].config.rate`.
+    pub fn settings_changed(&self, before: &Code, after: &Code) -> Vec<String> {
+        let pairs = before.settings.iter().zip(&after.settings).enumerate();
+        let changed = |(index, (before, after)): (usize, (&String, &String))| {
+            let (before, after) = (self.settings(before)?, self.settings(after)?);
+            Some(keys_of(index, &before, &after))
+        };
+        pairs.filter_map(changed).flatten().collect()
+    }
+
+    /// Settings that were kept.
+    fn settings(&self, digest: &str) -> Option<Settings> {
+        serde_json::from_slice(&self.store.as_ref()?.get(digest).ok()??).ok()
+    }
+
+    /// The version that transforms of the pipeline file name, from what its paths hold now.
+    pub fn named(&self, transforms: &[Transform]) -> Result<Version, PipelineError> {
+        let beyond = transforms.iter().find(|transform| memory(transform) > self.memory_bytes_max);
+        if let Some(transform) = beyond {
+            return Err(PipelineError::Invalid(format!(
+                "component {}: `limits.memory` is more than the {} MiB that this process was started for; start it again",
+                transform.component,
+                self.memory_bytes_max >> 20
+            )));
+        }
+        let sources = transforms.iter().map(|transform| read(&self.file, transform));
         let version = self.version(sources.collect::<Result<Vec<_>, _>>()?)?;
         let transforms: Vec<_> = version.transforms.iter().map(|bound| bound.transform.clone()).collect();
         fed(&self.file.spec, &transforms)?;
+        for topic in topics(&self.file.spec) {
+            let known = match declared(&self.file.spec) {
+                Some(declared) => Some(declared),
+                None => self.book.get(topic)?,
+            };
+            if let Some(schema) = known {
+                rehearse(&version, topic, &schema)?;
+            }
+        }
         Ok(version)
     }
 
@@ -103,7 +155,7 @@ impl Loader {
         let Some(engine) = &self.engine else {
             return Err(PipelineError::Invalid("native code cannot be loaded".into()));
         };
-        let (mut code, mut transforms) = (Code::default(), Vec::<Arc<dyn Transform>>::new());
+        let (mut code, mut transforms) = (Code::default(), Vec::<Arc<dyn lakemill_model::Transform>>::new());
         for source in &sources {
             let component = load(engine, source, &self.cache)?;
             if let Some(store) = &self.store {
@@ -117,7 +169,11 @@ impl Loader {
     }
 
     /// A version of transforms that are loaded already.
-    pub fn wired(&self, code: Code, transforms: Vec<Arc<dyn Transform>>) -> Result<Version, PipelineError> {
+    pub fn wired(
+        &self,
+        code: Code,
+        transforms: Vec<Arc<dyn lakemill_model::Transform>>,
+    ) -> Result<Version, PipelineError> {
         let outputs = wire(&self.file.spec, &transforms)?;
         let bound = transforms.into_iter().zip(outputs);
         let bound = bound.map(|(transform, outputs)| BoundTransform { transform, outputs });
@@ -165,6 +221,11 @@ impl Settings {
     }
 }
 
+/// The keys of a transform's settings that differ.
+fn keys_of(index: usize, before: &Settings, after: &Settings) -> Vec<String> {
+    changed_keys(before, after).into_iter().map(|key| format!("transforms[{index}].{key}")).collect()
+}
+
 /// A component as `validate` shows it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Wired {
@@ -184,12 +245,20 @@ pub struct Wired {
 /// If a component cannot be loaded or outputs and sinks do not match.
 pub fn check(file: &SpecFile, options: &Options) -> Result<Vec<Wired>, PipelineError> {
     let (engine, cache) = (engine(file, options)?, cache_folder());
-    let mut components: Vec<Arc<dyn Transform>> = Vec::new();
+    let mut components: Vec<Arc<dyn lakemill_model::Transform>> = Vec::new();
     for transform in &file.spec.transforms {
         components.push(Arc::new(load(&engine, &read(file, transform)?, &cache)?));
     }
-    wire(&file.spec, &components)?;
+    let outputs = wire(&file.spec, &components)?;
     fed(&file.spec, &components)?;
+    if let Some(schema) = declared(&file.spec) {
+        let bound = components.iter().cloned().zip(outputs);
+        let bound = bound.map(|(transform, outputs)| BoundTransform { transform, outputs });
+        let version = Version::new(Code::default(), bound.collect());
+        for topic in topics(&file.spec) {
+            rehearse(&version, topic, &schema)?;
+        }
+    }
     let wired = components.iter().map(|component| {
         let description = component.description();
         let outputs =
@@ -204,6 +273,20 @@ pub fn check(file: &SpecFile, options: &Options) -> Result<Vec<Wired>, PipelineE
     Ok(wired.collect())
 }
 
+/// The columns that the pipeline file declares.
+fn declared(spec: &written::Spec) -> Option<RowSchema> {
+    let written::Schema::Declared(declared) = &spec.source.schema else { return None };
+    let columns = declared.columns();
+    let fields = |list: Vec<DeclaredColumn>| list.into_iter().map(|column| column.field).collect();
+    Some(RowSchema { key: fields(columns.key), row: fields(columns.row) })
+}
+
+/// What the pipeline reads.
+fn topics(spec: &written::Spec) -> impl Iterator<Item = &str> {
+    let kafka = spec.source.kafka.iter().flat_map(|kafka| &kafka.topics).map(String::as_str);
+    kafka.chain(spec.source.files.iter().map(|files| files.topic.as_deref().unwrap_or("files")))
+}
+
 /// Where compiled components are kept: `lakemill` in the user's cache folder.
 pub fn cache_folder() -> PathBuf {
     let from = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -212,14 +295,22 @@ pub fn cache_folder() -> PathBuf {
 }
 
 fn engine(file: &SpecFile, options: &Options) -> Result<Engine, PipelineError> {
-    let largest = file.spec.transforms.iter().map(|transform| transform.limits.memory.0).max().unwrap_or(0);
-    let default = EngineOptions::default();
-    let memory_bytes_max = usize::try_from(largest).unwrap_or(usize::MAX).max(default.memory_bytes_max);
-    Engine::new(EngineOptions { memory_bytes_max, compiler: options.compiler.clone(), ..default })
+    let (memory_bytes_max, compiler) = (memory_bytes_max(file), options.compiler.clone());
+    Engine::new(EngineOptions { memory_bytes_max, compiler, ..EngineOptions::default() })
         .map_err(|error| PipelineError::Invalid(error.to_string()))
 }
 
-fn read(file: &SpecFile, transform: &written::Transform) -> Result<Sources, PipelineError> {
+fn memory(transform: &Transform) -> usize {
+    usize::try_from(transform.limits.memory.0).unwrap_or(usize::MAX)
+}
+
+/// The most memory that a component may ask for in a process that is started with this file.
+fn memory_bytes_max(file: &SpecFile) -> usize {
+    let largest = file.spec.transforms.iter().map(memory).max().unwrap_or(0);
+    largest.max(EngineOptions::default().memory_bytes_max)
+}
+
+fn read(file: &SpecFile, transform: &Transform) -> Result<Sources, PipelineError> {
     let path = file.resolve(&transform.component);
     let settings = Settings {
         config: transform.config.clone().unwrap_or_default(),
@@ -269,8 +360,11 @@ fn load(engine: &Engine, source: &Sources, cache: &std::path::Path) -> Result<Tr
 }
 
 /// By transform and output: the sink's index and the columns that it adds.
-fn wire(spec: &written::Spec, transforms: &[Arc<dyn Transform>]) -> Result<Vec<Vec<Destination>>, PipelineError> {
-    let of_output = |transform: &Arc<dyn Transform>, output: &OutputSpec| {
+fn wire(
+    spec: &written::Spec,
+    transforms: &[Arc<dyn lakemill_model::Transform>],
+) -> Result<Vec<Vec<Destination>>, PipelineError> {
+    let of_output = |transform: &Arc<dyn lakemill_model::Transform>, output: &OutputSpec| {
         let place = spec.sinks.0.iter().position(|(name, _)| *name == *output.name).ok_or_else(|| {
             PipelineError::Invalid(format!(
                 "component {} writes the output `{}`, but `sinks` has no entry of that name; add one",
@@ -280,7 +374,7 @@ fn wire(spec: &written::Spec, transforms: &[Arc<dyn Transform>]) -> Result<Vec<V
         })?;
         Ok((place, added(&spec.sinks.0[place].1)))
     };
-    let of_transform = |transform: &Arc<dyn Transform>| {
+    let of_transform = |transform: &Arc<dyn lakemill_model::Transform>| {
         transform.description().outputs.iter().map(|output| of_output(transform, output)).collect()
     };
     transforms.iter().map(of_transform).collect()
@@ -288,7 +382,7 @@ fn wire(spec: &written::Spec, transforms: &[Arc<dyn Transform>]) -> Result<Vec<V
 
 /// Checks that every sink has an output that feeds it. Not asked of code that only finishes a batch: the file may have changed
 /// since.
-fn fed(spec: &written::Spec, transforms: &[Arc<dyn Transform>]) -> Result<(), PipelineError> {
+fn fed(spec: &written::Spec, transforms: &[Arc<dyn lakemill_model::Transform>]) -> Result<(), PipelineError> {
     let outputs: Vec<&str> =
         transforms.iter().flat_map(|t| t.description().outputs.iter().map(|output| &*output.name)).collect();
     match spec.sinks.0.iter().find(|(name, _)| !outputs.contains(&name.as_str())) {
@@ -315,7 +409,7 @@ mod tests {
     #[test]
     fn settings_read_back_as_they_were_kept() {
         let text = "component: c.wasm\nconfig: { mask: [email], n: 1 }\ngrants: [log]\nlimits: { memory: 8MiB, batch_ms_max: 7 }";
-        let transform: written::Transform = serde_saphyr::from_str(text).expect("is valid");
+        let transform: Transform = serde_saphyr::from_str(text).expect("is valid");
         let settings = Settings {
             config: transform.config.clone().unwrap_or_default(),
             grants: transform.grants.clone(),

@@ -3,32 +3,38 @@
 //! A fault that may pass is a restart without losing the process: the run ends at its last commit, waits, and recovers as after
 //! a crash, by the same decisions.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use lakemill_model::{CheckpointId, Disposition, SourceError, Transform};
-use lakemill_state::{Code, Journal};
+use lakemill_model::{CheckpointId, Disposition, SourceError};
+use lakemill_state::{Code, Journal, Running, Turn};
 
-use crate::assemble::{self, sink_names};
+use crate::assemble::{self, dead_letters_path, micros, sink_names};
 use crate::breaker::{Breaker, Circuit};
 use crate::budget::Spending;
-use crate::control::{Control, Wish};
-use crate::deployer::{Deployer, Reloaded};
+use crate::changes::changed_keys;
+use crate::control::Control;
+use crate::deployer::{Deployer, Reload, Reloaded, RolledBack};
 use crate::error::PipelineError;
 use crate::loader::Loader;
 use crate::options::Options;
+use crate::parking::Unparked;
 use crate::progress::{Progress, Summary};
 use crate::spec::SpecFile;
+use crate::spec::written::Transform;
 use crate::tap::{Point, Tapped, Taps};
 use crate::version::Version;
 
 /// A pipeline, its code loaded.
 pub struct Pipeline {
-    file: SpecFile,
+    pub(crate) file: SpecFile,
     options: Options,
-    deployer: Arc<Deployer>,
+    pub(crate) deployer: Arc<Deployer>,
     taps: Arc<Taps>,
     /// What was spent of the error budget.
     spending: Mutex<Spending>,
+    /// It is parked, and looks at its tables now and then.
+    pub(crate) looks: AtomicBool,
 }
 
 impl Pipeline {
@@ -38,7 +44,7 @@ impl Pipeline {
     /// What must be changed before it can run.
     pub fn open(file: SpecFile, options: Options) -> Result<Self, PipelineError> {
         let loader = Loader::open(&file, &options)?;
-        let version = loader.named()?;
+        let version = loader.named(&file.spec.transforms)?;
         Self::of(file, options, loader, version)
     }
 
@@ -49,7 +55,7 @@ impl Pipeline {
     pub fn with_transforms(
         file: SpecFile,
         options: Options,
-        transforms: Vec<Arc<dyn Transform>>,
+        transforms: Vec<Arc<dyn lakemill_model::Transform>>,
     ) -> Result<Self, PipelineError> {
         let loader = Loader::of_native(&file, &options)?;
         let digests: Vec<String> = transforms.iter().map(|transform| transform.digest().to_owned()).collect();
@@ -59,7 +65,14 @@ impl Pipeline {
 
     fn of(file: SpecFile, options: Options, loader: Loader, version: Version) -> Result<Self, PipelineError> {
         let deployer = Deployer::new(loader, version, options.mode, options.bounds, file.state_folder())?;
-        Ok(Self { file, options, deployer: Arc::new(deployer), taps: Arc::default(), spending: Mutex::default() })
+        Ok(Self {
+            file,
+            options,
+            deployer: Arc::new(deployer),
+            taps: Arc::default(),
+            spending: Mutex::default(),
+            looks: AtomicBool::default(),
+        })
     }
 
     /// Memory that components hold right now, in bytes.
@@ -70,24 +83,32 @@ impl Pipeline {
     /// A fresh progress for [`Pipeline::run`].
     pub fn progress(&self) -> Progress {
         let main = self.deployer.lineup().main.clone();
-        Progress::new(&self.file.spec.pipeline, main.code.digests.clone(), &main.names(), &sink_names(&self.file.spec))
+        let spec = &self.file.spec;
+        let dead_letters = dead_letters_path(&self.file).display().to_string();
+        Progress::new(&spec.pipeline, main.code.digests.clone(), &main.names(), &sink_names(spec))
+            .with(dead_letters, micros(spec.watermark.delay.0))
     }
 
     /// Runs until the source is read up or a stop is asked for; batches that have a plan by then are committed. Returns the
     /// summary at the end; after an error, `progress` has it.
     ///
-    /// Once it has committed something, a pipeline that is to run on waits faults out and tries again, and parks when it is over
-    /// its error budget; one that ends with its source stops at both, as a job should.
+    /// Once it has committed something, a pipeline that is to run on waits faults out and tries again. It parks when it is over its error
+    /// budget, and, from its first start on, when rows do not fit a table. One that ends with its source stops at all of these, as a job
+    /// should.
     ///
     /// # Errors
     /// What stopped the pipeline. Everything before is committed, nothing after is visible.
     pub fn run(&self, progress: &Progress, control: &Control) -> Result<Summary, PipelineError> {
+        let _turn = self.turn()?;
         let mut breaker = Breaker::default();
-        let mut forgiven = None;
+        let (mut forgiven, mut in_vain) = (None, 0);
         loop {
             let committed = progress.batches();
             let result = self.run_once(progress, control, forgiven.take());
             let committed = progress.batches() > committed;
+            if committed {
+                in_vain = 0;
+            }
             let error = match result {
                 Ok(()) => return Ok(self.status(progress)),
                 Err(error) => error,
@@ -115,9 +136,9 @@ impl Pipeline {
                 continue;
             }
             match error.disposition() {
-                Disposition::Park => match self.park(progress, control, &error) {
-                    Some(wish) => forgiven = wish,
-                    None => return Ok(self.status(progress)),
+                Disposition::Park | Disposition::Misfit => match self.park(progress, control, &error, &mut in_vain) {
+                    Unparked::GoOn(forgive) => forgiven = forgive,
+                    Unparked::Stop => return Ok(self.status(progress)),
                 },
                 _ if progress.batches() > 0 && may_pass(&error) => {
                     let wait = breaker.failed(committed, fastrand::f64());
@@ -137,6 +158,26 @@ impl Pipeline {
                 _ => return Err(error),
             }
         }
+    }
+
+    /// One process at a time, or those of a group.
+    fn turn(&self) -> Result<Running, PipelineError> {
+        let folder = self.file.state_folder();
+        let in_group = self.file.spec.source.kafka.as_ref().is_some_and(|kafka| kafka.group.is_some());
+        let by = match Running::begin(&folder, in_group)? {
+            Turn::Ours(running) => return Ok(running),
+            Turn::Theirs(by) => by,
+        };
+        let by = by.map_or("another process".into(), |by| format!("process {} on {}", by.process, by.host));
+        if self.options.take_over {
+            tracing::warn!(%by, "takes over: that one ends with its next commit, which is refused");
+            return Ok(Running::take_over(&folder)?);
+        }
+        Err(PipelineError::Invalid(format!(
+            "pipeline `{}` runs already: {by} has its state folder {}; stop that one, or take its place with `run --take-over`;              several processes share the partitions with `source.kafka.group`",
+            self.file.spec.pipeline,
+            folder.display()
+        )))
     }
 
     fn run_once(
@@ -164,32 +205,6 @@ impl Pipeline {
         }
     }
 
-    /// Waits for a command or new code. The batch to forgive, if any; `None`: stop.
-    fn park(&self, progress: &Progress, control: &Control, error: &PipelineError) -> Option<Option<CheckpointId>> {
-        tracing::error!(
-            %error,
-            "parked: the pipeline keeps its place; mend the component, or let the batch pass with `lakemill resume \
-             --over-budget`"
-        );
-        // What was asked for before is no answer to this; what is asked for from now on is.
-        control.forget();
-        progress.parked(Some(error.to_string()));
-        loop {
-            let wish = control.wait(None);
-            if control.is_stopped() {
-                return None;
-            }
-            let Some(wish) = wish else { continue };
-            progress.parked(None);
-            tracing::info!("resumed");
-            let refused = match error {
-                PipelineError::OverBudget(over) => Some(over.checkpoint),
-                _ => None,
-            };
-            return Some(refused.filter(|_| wish == Wish::ResumeOverBudget));
-        }
-    }
-
     /// Rows at a point from now on, until the receiver is dropped.
     pub fn tap(&self, point: Point) -> crossbeam_channel::Receiver<Tapped> {
         self.taps.open(point)
@@ -200,17 +215,45 @@ impl Pipeline {
         Summary { trial: self.deployer.trial(), ..progress.summary() }
     }
 
-    /// Looks at what the pipeline file's paths hold now; if it is other code than what runs, loads and checks it, and lets new
-    /// batches go through it, or puts it on trial. What runs is not touched if it is no good.
+    /// The same with what whoever asks may have changed on disk: components that were refused, and what the next start would run.
+    pub fn status_and_files(&self, progress: &Progress) -> Summary {
+        let next_start = match self.transforms_now() {
+            Ok((transforms, _)) => self.deployer.next_start(&transforms),
+            Err(error) => Some(format!("it would fail: {error}")),
+        };
+        Summary { refusal: self.deployer.refusal(), next_start, ..self.status(progress) }
+    }
+
+    /// The transforms that the pipeline file names now, and the keys of the file that have changed and that only a start takes up.
+    fn transforms_now(&self) -> Result<(Vec<Transform>, Vec<String>), PipelineError> {
+        let started = &self.file.spec;
+        let Some(path) = &self.options.file else { return Ok((started.transforms.clone(), Vec::new())) };
+        let mut now = SpecFile::read(path)?.spec;
+        let transforms = std::mem::replace(&mut now.transforms, started.transforms.clone());
+        let mut left = changed_keys(started, &now);
+        if transforms.len() == started.transforms.len() {
+            return Ok((transforms, left));
+        }
+        left.push("transforms (one more or less)".to_owned());
+        Ok((started.transforms.clone(), left))
+    }
+
+    /// Looks at the pipeline file's transforms, and at what its paths hold now; if it is other code than what runs, or has other settings,
+    /// loads and checks it, and lets new batches go through it, or puts it on trial. What runs is not touched if it is no good. Code that
+    /// was rolled back is used only if `commanded`.
     ///
     /// # Errors
     /// Why the new code is not used.
-    pub fn reload(&self, progress: &Progress, control: &Control) -> Result<Reloaded, PipelineError> {
-        let reloaded = self.deployer.reload(progress, control)?;
-        if reloaded != Reloaded::Unchanged {
+    pub fn reload(&self, commanded: bool, progress: &Progress, control: &Control) -> Result<Reload, PipelineError> {
+        let (transforms, left) = self.transforms_now()?;
+        let outcome = self.deployer.reload(&transforms, commanded, progress, control)?;
+        if outcome != Reloaded::Unchanged {
             self.clean_up();
+        } else if self.looks.load(Ordering::Relaxed) {
+            // Whoever asks has perhaps changed the table.
+            control.resume(false);
         }
-        Ok(reloaded)
+        Ok(Reload { outcome, left })
     }
 
     /// The code on trial takes over; its digests. `None` if there is none.
@@ -220,10 +263,9 @@ impl Pipeline {
         Some(digests)
     }
 
-    /// The code on trial is dropped, or, without one, the code before the last change comes back; the digests of what is gone.
-    /// `None` if there is neither.
-    pub fn roll_back(&self, progress: &Progress) -> Option<Vec<String>> {
-        self.deployer.roll_back("by command", progress)
+    /// The code on trial is dropped, or, without one, the code before the last change comes back. `None` if there is neither.
+    pub fn roll_back(&self, progress: &Progress) -> Option<RolledBack> {
+        self.deployer.roll_back(progress)
     }
 }
 

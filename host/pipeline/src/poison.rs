@@ -74,7 +74,12 @@ pub(crate) fn isolate(
             return Err(Unsolved::TooLong(patience));
         }
         let part = part(batch, rows);
-        Ok(bound.call(&part, clock).map(|answer| (part, answer)))
+        let mut answer = bound.call(&part, clock);
+        if part.len() == 1 && matches!(answer, Err(TransformError::Limit { .. })) {
+            // Time is the machine's as well: where that stood still, the row is innocent.
+            answer = bound.call(&part, clock);
+        }
+        Ok(answer.map(|answer| (part, answer)))
     };
     let found = bisect(batch.len() as u32, error, dead_max, call).map_err(|given_up| match given_up {
         GivenUp::TooMany { error, .. } => Unsolved::TooMany(error),
@@ -238,6 +243,45 @@ mod tests {
             let dead: Vec<_> =
                 shown(&called).into_iter().filter(|(_, lives)| !lives).map(|(rows, _)| rows[0]).collect();
             assert_eq!(dead, [3, 7].into_iter().filter(|row| *row < part.len() as u32).collect::<Vec<_>>());
+        }
+    }
+
+    /// A machine that stands still for the call of all rows and the first ones after it.
+    #[derive(Debug)]
+    struct Stalls {
+        description: Description,
+        calls_left: Mutex<u32>,
+    }
+
+    impl lakemill_model::Transform for Stalls {
+        fn description(&self) -> &Description {
+            &self.description
+        }
+
+        fn digest(&self) -> &str {
+            ""
+        }
+
+        fn transform(&self, _: &Arc<ChangeBatch>, _: BatchClock) -> Result<Answer, TransformError> {
+            let mut left = self.calls_left.lock().expect("no panic");
+            if *left == 0 {
+                return Ok(Answer::default());
+            }
+            *left -= 1;
+            Err(TransformError::Limit { limit: "1000 ms".into(), hint: String::new(), backtrace: None })
+        }
+    }
+
+    #[test]
+    fn a_row_whose_time_ran_out_is_tried_again_before_it_is_dead() {
+        let (picky, _) = bound(&[]);
+        for (rows, calls, dead) in [(1, 1, 0), (1, 2, 1), (2, 1, 0), (2, 2, 1)] {
+            let description = picky.transform.description().clone();
+            let transform = Arc::new(Stalls { description, calls_left: Mutex::new(calls) });
+            let pieces = isolated(&BoundTransform { transform, outputs: Vec::new() }, &batch(rows), false);
+            let pieces = pieces.unwrap_or_else(|_| panic!("few rows"));
+            let found = pieces.iter().filter(|piece| piece.dead.is_some()).count();
+            assert_eq!(found, dead, "{rows} rows, {calls} calls without time after the first one");
         }
     }
 

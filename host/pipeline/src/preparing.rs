@@ -13,8 +13,9 @@ use lakemill_state::{Cut, Death, Piece, Plan};
 
 use crate::clock::elapsed_us;
 use crate::counts::{Counts, Fate, Seen, Spent};
+use crate::dead::Reasons;
 use crate::error::{OverBudget, PipelineError};
-use crate::job::{Job, Prepared};
+use crate::job::{Job, Prepared, kafka_times_ms};
 use crate::late;
 use crate::letters::{self, Letter, LetterStage};
 use crate::lineup::Lineup;
@@ -22,6 +23,7 @@ use crate::poison::{self, Called, Failure, Unsolved};
 use crate::project::project;
 use crate::ranges::{self, ranged};
 use crate::recover;
+use crate::rehearsal::wrong_type;
 use crate::rollout::{Call, Sample};
 use crate::screening::{Made, Refused, joined};
 use crate::tap::{self, Point as TapPoint};
@@ -93,18 +95,18 @@ pub(crate) fn prepare(shop: &Workshop<'_>, job: &Job, ending: &dyn Fn() -> bool)
     let started = Instant::now();
     let decoded = job.lineup.decoder.decode(&job.raw)?;
     bench.spent.decode_us = elapsed_us(started);
-    shop.observe(&decoded, job.plan.now_us);
+    shop.observe(&job.raw, &decoded, job.plan.now_us);
     ranges::tell(&decoded.other_columns);
     bench.out_of_range.clone_from(&decoded.out_of_range);
     bench.go_through(decoded)?;
     bench.screen()?;
     bench.write_cuts_down()?;
-    let example = bench.letters.iter().find(|letter| letter.stage != LetterStage::Late);
-    let example = example.map(|letter| letter.reason.clone());
+    let example = letters::example(&bench.letters);
+    let reasons = Reasons::of(&bench.letters);
     bench.stage_letters();
     let staged = bench.stage()?;
     reach(Point::BatchStaged);
-    Ok(Prepared { example, ..bench.prepared(staged) })
+    Ok(Prepared { example, reasons, ..bench.prepared(staged) })
 }
 
 impl Bench<'_> {
@@ -316,6 +318,9 @@ impl Bench<'_> {
             Err(error) if self.job.begun => return Err(self.failed(bound, error)),
             Err(error) => error,
         };
+        if let Some(wrong) = wrong_type(bound, &error, batch) {
+            return Err(wrong);
+        }
         self.shop.progress.trapped();
         let dead_max = self.shop.budget.of_batch(plan.checkpoint, batch.len() as u32);
         let failure = Failure { error, took: started.elapsed() };
@@ -568,13 +573,7 @@ impl Bench<'_> {
         let letters = [Some(self.shop.dead_letters), self.shop.late];
         let rows = prepared.rows_staged.iter().filter(|(sink, _)| !letters.contains(&Some(*sink)));
         counts.rows_written = rows.map(|(_, rows)| rows).sum();
-        for record in self.job.raw.records() {
-            let Some(at) = record.timestamp_ms else { continue };
-            match prepared.kafka_times_ms.last_mut() {
-                Some((last, count)) if *last == at => *count += 1,
-                _ => prepared.kafka_times_ms.push((at, 1)),
-            }
-        }
+        prepared.kafka_times_ms = kafka_times_ms(&self.job.raw);
         prepared.staged = staged;
         prepared
     }

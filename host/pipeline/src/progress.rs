@@ -1,15 +1,18 @@
 //! What a running pipeline shows, and what it says at the end.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
+use lakemill_model::TopicPartition;
 use serde::Serialize;
 
 use crate::breaker::Circuit;
 use crate::counts::{Counts, Spent};
+use crate::dead::{DeadReason, Reasons, in_words};
 use crate::job::Prepared;
 use crate::ranges::{self, ColumnOutOfRange};
+use crate::throttle::Throttle;
 use crate::trial::TrialReport;
 
 /// What a transform did with the rows that it saw: each transform sees every row that is neither broken nor late.
@@ -47,6 +50,35 @@ pub struct Latency {
     pub p99: u64,
     /// None took longer.
     pub max: u64,
+}
+
+/// How many records took how long from Kafka's timestamp to the commit; it can be added up over processes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LatencyHistogram {
+    /// Records that took at most as long as each of [`LATENCY_BOUNDS_MS`].
+    pub up_to: Vec<u64>,
+    /// All of them.
+    pub count: u64,
+    /// Of all of them, in milliseconds.
+    pub sum_ms: u64,
+}
+
+/// The bounds of [`LatencyHistogram`] in milliseconds: those that OpenTelemetry's conventions advise for `messaging.process.duration`, and
+/// some for a pipeline that was behind.
+pub const LATENCY_BOUNDS_MS: [u64; 19] = [
+    5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000, 30_000, 60_000, 300_000, 1_800_000,
+    7_200_000,
+];
+
+impl LatencyHistogram {
+    fn add(&mut self, took_ms: u64, count: u64) {
+        self.up_to.resize(LATENCY_BOUNDS_MS.len(), 0);
+        for (up_to, bound_ms) in self.up_to.iter_mut().zip(LATENCY_BOUNDS_MS) {
+            *up_to += if took_ms <= bound_ms { count } else { 0 };
+        }
+        self.count += count;
+        self.sum_ms = self.sum_ms.saturating_add(took_ms.saturating_mul(count));
+    }
 }
 
 /// Where the time of a run went, in seconds, summed over threads.
@@ -94,12 +126,23 @@ pub struct Summary {
     pub events_per_s: u64,
     /// Kafka's timestamp to the commit.
     pub latency_ms: Latency,
+    /// The same for metrics.
+    #[serde(skip)]
+    pub latency_histogram: LatencyHistogram,
     /// Records still to be read, as far as known.
     pub lag: Option<u64>,
     /// Offsets that were gone before they were read, and were gone over.
     pub offsets_lost: u64,
     /// Microseconds since 1970.
     pub watermark_us: Option<i64>,
+    /// How late a change may come: the watermark is so much behind the newest event time, in microseconds.
+    pub watermark_delay_us: i64,
+    /// Event times that moved no watermark, since they are further ahead than `watermark.future_max` allows.
+    pub event_times_ahead: u64,
+    /// Why rows are dead, the most frequent reason first.
+    pub dead_reasons: Vec<DeadReason>,
+    /// Where they are.
+    pub dead_letters: String,
     /// The most memory that the process has had, in bytes.
     pub rss_bytes_max: u64,
     /// Where the time went.
@@ -112,6 +155,10 @@ pub struct Summary {
     pub rollbacks: u64,
     /// Of new components: the trial under way, or the last one.
     pub trial: Option<TrialReport>,
+    /// Why the components on disk were not used when they were last looked at.
+    pub refusal: Option<String>,
+    /// What a start would run now, if it is not what runs.
+    pub next_start: Option<String>,
     /// Calls of transforms that failed, not counting those that looked for the rows to blame.
     pub traps: u64,
     /// How often the pipeline began again after a fault.
@@ -135,7 +182,26 @@ pub struct Progress {
 struct Inner {
     summary: Summary,
     latency: Histogram<u64>,
+    dead: Reasons,
+    dead_unsaid: Throttle<Reasons>,
+    ahead_unsaid: Throttle<u64>,
 }
+
+impl Inner {
+    /// Rows died; it is said as it happens, and then once a minute.
+    fn died(&mut self, reasons: &Reasons) {
+        self.dead.add(reasons);
+        if let Some(unsaid) = self.dead_unsaid.add(Instant::now(), |held| held.add(reasons)) {
+            let reasons = unsaid.sorted();
+            let rows: u64 = reasons.iter().map(|reason| reason.rows).sum();
+            let table = &self.summary.dead_letters;
+            tracing::warn!(rows, reasons = in_words(&reasons, REASONS_SAID), table, "rows are dead");
+        }
+    }
+}
+
+/// Reasons in a log line.
+const REASONS_SAID: usize = 5;
 
 /// The longest latency that is told apart: a day.
 const LATENCY_MS_MAX: u64 = 86_400_000;
@@ -153,7 +219,22 @@ impl Progress {
             sinks: sinks.iter().map(sink).collect(),
             ..Summary::default()
         };
-        Self { started: Instant::now(), inner: Mutex::new(Inner { summary, latency }) }
+        let inner = Inner {
+            summary,
+            latency,
+            dead: Reasons::default(),
+            dead_unsaid: Throttle::default(),
+            ahead_unsaid: Throttle::default(),
+        };
+        Self { started: Instant::now(), inner: Mutex::new(inner) }
+    }
+
+    /// With what the pipeline file says: where dead letters are, and how late a change may come, in microseconds.
+    #[must_use]
+    pub(crate) fn with(mut self, dead_letters: String, watermark_delay_us: i64) -> Self {
+        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
+        (inner.summary.dead_letters, inner.summary.watermark_delay_us) = (dead_letters, watermark_delay_us);
+        self
     }
 
     /// Where the run is now.
@@ -167,6 +248,7 @@ impl Progress {
             summary.latency_ms = Latency { p50: at(0.5), p99: at(0.99), max: inner.latency.max() };
         }
         summary.rss_bytes_max = rss_bytes_max();
+        summary.dead_reasons = inner.dead.sorted();
         summary
     }
 
@@ -175,6 +257,10 @@ impl Progress {
         for &(at_ms, count) in &prepared.kafka_times_ms {
             let took = u64::try_from(now_ms - at_ms).unwrap_or(0).clamp(1, LATENCY_MS_MAX);
             inner.latency.saturating_record_n(took, count);
+            inner.summary.latency_histogram.add(took, count);
+        }
+        if !prepared.reasons.is_empty() {
+            inner.died(&prepared.reasons);
         }
         let summary = &mut inner.summary;
         summary.counts += prepared.counts;
@@ -202,6 +288,19 @@ impl Progress {
         add(&mut summary.stages.project_s, project_us);
         add(&mut summary.stages.stage_s, stage_us);
         add(&mut summary.stages.commit_s, commit_us);
+    }
+
+    /// So many event times of a partition are ahead of the clocks, or of the times beside them.
+    pub(crate) fn wrong_times(&self, tp: &TopicPartition, count: u64) {
+        let mut inner = self.lock();
+        inner.summary.event_times_ahead += count;
+        if let Some(event_times) = inner.ahead_unsaid.add(Instant::now(), |held| *held += count) {
+            tracing::warn!(
+                partition = %tp,
+                event_times,
+                "a clock of the source is ahead: event times beyond `watermark.future_max` move no watermark"
+            );
+        }
     }
 
     /// A call of a transform failed.
@@ -264,7 +363,7 @@ impl Progress {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -309,5 +408,7 @@ mod tests {
         assert_eq!(summary.sinks, ["orders", "dead_letters"].map(|name| SinkCounts { name: name.into(), rows: 2 }));
         assert_eq!((summary.latency_ms.p50, summary.latency_ms.max), (1000, 1000));
         assert!(summary.rss_bytes_max > 0);
+        let LatencyHistogram { up_to, count, sum_ms } = summary.latency_histogram;
+        assert_eq!((up_to[7], up_to[8], up_to[9], count, sum_ms), (2, 2, 8, 8, 7_000));
     }
 }

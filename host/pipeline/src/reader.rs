@@ -253,6 +253,11 @@ impl Reader<'_> {
                 self.journal().void(plan.checkpoint)?;
                 continue;
             }
+            if plan.refused && !recover::begun(&plan, &self.held) && recover::is_larger(&raw, &self.limits) {
+                tracing::info!(checkpoint = %plan.checkpoint, rows = raw.len(), "a refused batch is made anew: `batch` allows less by now");
+                self.journal().void(plan.checkpoint)?;
+                continue;
+            }
             positions.advance(&plan.delta);
             self.dispatch(plan, lineup.clone(), raw)?;
         }

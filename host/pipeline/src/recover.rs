@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use lakemill_model::{
-    CheckpointId, Epoch, Epochs, NextOffset, PositionDelta, Positions, SinkPositions, SourceError, TopicIds,
-    TopicPartition,
+    BatchLimits, CheckpointId, Epoch, Epochs, NextOffset, PositionDelta, Positions, RawBatch, SinkPositions,
+    SourceError, TopicIds, TopicPartition,
 };
 use lakemill_state::{Plan, Remembered};
 
@@ -187,6 +187,12 @@ pub(crate) fn begun(plan: &Plan, held: &[Positions]) -> bool {
     let now = overtaken(&plan.delta, held);
     let count = |list: &[(String, i32, i64)], at| list.iter().filter(|one| *one == at).count();
     now.iter().any(|at| count(&now, at) > count(&plan.overtaken, at))
+}
+
+/// Whether a batch is larger than one that would be closed today: a source closes it before the record that would be too many, or is one too
+/// large by itself.
+pub(crate) fn is_larger(raw: &RawBatch, limits: &BatchLimits) -> bool {
+    raw.len() > limits.rows_max.max(1) || (raw.len() > 1 && raw.bytes() > limits.bytes_max)
 }
 
 /// Where sinks stand that hold rows of a step, as [`Plan::overtaken`] has them.

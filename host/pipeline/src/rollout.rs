@@ -49,18 +49,23 @@ pub(crate) struct Call {
 }
 
 impl Rollout {
-    /// Starts a trial; `None` for code that takes over at once.
+    /// Starts a trial, which `about` says something of already; `None` for code that takes over at once.
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub fn start(version: Arc<Version>, mode: Mode, bounds: Bounds) -> std::io::Result<Option<Self>> {
+    pub fn start(
+        version: Arc<Version>,
+        mode: Mode,
+        bounds: Bounds,
+        about: TrialReport,
+    ) -> std::io::Result<Option<Self>> {
         let (name, percent) = match mode {
             Mode::AtOnce => return Ok(None),
             Mode::Shadow => ("shadow", None),
             Mode::Canary(percent) => ("canary", Some(percent)),
         };
         let digests = version.code.digests.clone();
-        let report = Arc::new(Mutex::new(TrialReport { mode: name, percent, digests, ..TrialReport::default() }));
+        let report = Arc::new(Mutex::new(TrialReport { mode: name, percent, digests, ..about }));
         let mut samples = None;
         if mode == Mode::Shadow {
             let (sender, receiver) = bounded(1);

@@ -62,6 +62,14 @@ pub struct TrialReport {
     pub percent: Option<u8>,
     /// SHA-256 of the new components.
     pub digests: Vec<String>,
+    /// SHA-256 of their settings: `config`, `grants` and `limits` of each.
+    pub settings: Vec<String>,
+    /// SHA-256 of the components that make the tables.
+    pub old_digests: Vec<String>,
+    /// And of their settings.
+    pub old_settings: Vec<String>,
+    /// The keys of the settings that differ.
+    pub settings_changed: Vec<String>,
     /// The code that makes the tables.
     pub old: Side,
     /// The code on trial.

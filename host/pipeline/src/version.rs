@@ -69,9 +69,8 @@ impl Version {
         }
         let BoundTransform { transform, outputs } = &self.transforms[index];
         let spec = &transform.description().outputs[output];
-        let plan = OutputPlan::resolve(spec, schema, topic, &outputs[output].1).map_err(|reason| {
-            PipelineError::Invalid(format!("component {}: {reason}", transform.description().name))
-        })?;
+        let plan = OutputPlan::resolve(spec, schema, topic, &outputs[output].1)
+            .map_err(|reason| PipelineError::Output { component: transform.description().name.clone(), reason })?;
         let plan = Arc::new(plan);
         plans.insert(key, plan.clone());
         Ok(plan)

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lakemill_decode::Decoded;
-use lakemill_model::{Stage, Watermarks};
+use lakemill_model::{EventTime, RawBatch, RawRecord, Stage, Watermarks};
 use lakemill_state::Journal;
 
 use crate::budget::Allowance;
@@ -33,10 +33,28 @@ pub(crate) struct Workshop<'a> {
 
 impl Workshop<'_> {
     /// Adds the event times of a batch to the watermarks.
-    pub fn observe(&self, decoded: &Decoded, now_us: i64) {
+    pub fn observe(&self, raw: &RawBatch, decoded: &Decoded, now_us: i64) {
+        let records = raw.records();
+        let place = |(record, _): &(u32, i64)| {
+            let RawRecord { topic, partition, .. } = records[*record as usize];
+            (topic, partition)
+        };
+        let mut wrong = Vec::new();
         let mut watermarks = self.watermarks.lock().unwrap_or_else(PoisonError::into_inner);
-        for (tp, event_time_us) in &decoded.event_time_us_max {
-            watermarks.observe(tp, *event_time_us, now_us);
+        for times in decoded.event_times_us.chunk_by(|a, b| place(a) == place(b)) {
+            let tp = raw.topic_partition(&records[times[0].0 as usize]);
+            let time = |&(record, us): &(u32, i64)| {
+                let kafka_ms = records[record as usize].timestamp_ms;
+                EventTime { us, kafka_us: kafka_ms.map(|ms| ms.saturating_mul(1000)) }
+            };
+            match watermarks.observe(&tp, times.iter().map(time), now_us) {
+                0 => {}
+                count => wrong.push((tp, count)),
+            }
+        }
+        drop(watermarks);
+        for (tp, count) in wrong {
+            self.progress.wrong_times(&tp, count);
         }
     }
 }

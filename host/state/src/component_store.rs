@@ -39,6 +39,11 @@ struct Loaded {
 }
 
 impl ComponentStore {
+    /// What content is called.
+    pub fn name_of(content: &[u8]) -> String {
+        sha256(content)
+    }
+
     /// The store in a state folder, which is made if need be.
     ///
     /// # Errors

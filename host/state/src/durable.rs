@@ -77,6 +77,16 @@ impl Lock {
         }
     }
 
+    /// Nobody has it alone; `None` if somebody does.
+    pub fn try_shared(path: &Path) -> Result<Option<Self>, StateError> {
+        let file = Self::file(path)?;
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(io_error("lock", path)(error)),
+        }
+    }
+
     /// Waits until nobody else has it.
     pub fn alone(path: &Path) -> Result<Self, StateError> {
         let file = Self::file(path)?;

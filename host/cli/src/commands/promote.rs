@@ -17,5 +17,7 @@ pub struct Args {
 
 /// Asks for it.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    remote::change(&args.file, "/v1/promote", "take over", args.json)
+    remote::change(&args.file, "/v1/promote", args.json, |answer| {
+        format!("promoted; {} runs now", remote::digests(answer))
+    })
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::exit::Failure;
 use crate::remote;
 
-/// Lets components that have changed on disk take over in a running pipeline.
+/// Lets a running pipeline take up components that have changed on disk, and their `config`, `grants` and `limits` in the pipeline file.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The pipeline file.
@@ -27,7 +27,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         match (answer.body["swapped"] == true, answer.body["on_trial"] == true) {
             (true, _) => println!("process {process}: {digests} took over"),
             (_, true) => println!("process {process}: {digests} are on trial"),
-            _ => println!("process {process}: nothing has changed"),
+            _ => println!("process {process}: the components and their settings have not changed"),
+        }
+        let left = remote::listed(&answer.body["left"]);
+        if !left.is_empty() {
+            println!("process {process}: changed in the pipeline file and taken up at the next start only: {left}");
         }
     }
     Ok(())

@@ -17,5 +17,12 @@ pub struct Args {
 
 /// Asks for it.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    remote::change(&args.file, "/v1/rollback", "are taken back", args.json)
+    remote::change(&args.file, "/v1/rollback", args.json, |answer| {
+        let (gone, running) = (remote::digests(answer), remote::listed(&answer["running"]));
+        let what = if answer["was_on_trial"] == true { "the trial has ended" } else { "rolled back" };
+        if gone == running {
+            return format!("{what}: the settings before are in use again; {running} runs on");
+        }
+        format!("{what}: {running} runs now, and {gone} is not used again until its file changes")
+    })
 }

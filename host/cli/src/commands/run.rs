@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lakemill_admin::{Server, Target};
-use lakemill_pipeline::{Bounds, Mode, Options, Pipeline, Summary, spec::SpecFile};
+use lakemill_pipeline::{Bounds, Mode, Options, Pipeline, Summary, in_words, spec::SpecFile};
 
 use crate::compiler;
 use crate::exit::Failure;
@@ -28,6 +28,12 @@ pub struct Args {
     /// Answer /livez, /readyz and /metrics here, such as 127.0.0.1:9464; nobody is asked who they are.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// Take the place of a process that runs the pipeline out of the same state folder; it ends with its next commit.
+    #[arg(long)]
+    take_over: bool,
+    /// End with 1 if a row is dead, so that a job or a test is not green: they are in the dead letters either way.
+    #[arg(long)]
+    fail_on_dead: bool,
     /// Print the summary as one JSON object, the last line of standard output.
     #[arg(long)]
     pub json: bool,
@@ -81,7 +87,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let file = SpecFile::read(&args.file)?;
     show::catch_signals();
     let options = Options {
+        file: Some(args.file.clone()),
         until_caught_up: args.until_caught_up,
+        take_over: args.take_over,
         mode: args.trial.mode(),
         bounds: args.trial.bounds(),
         ..compiler::options()
@@ -108,8 +116,25 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         CONTROL.stop();
         summary
     })?;
+    if args.fail_on_dead && summary.counts.rows_dead > 0 {
+        if !args.json {
+            print(&summary, false);
+        }
+        let message = format!("{}, and `--fail-on-dead` is set", dead(&summary));
+        return Err(Failure { summary: Some(Box::new(summary)), ..Failure::runtime(message) });
+    }
     print(&summary, args.json);
     Ok(())
+}
+
+/// Reasons that a person is shown.
+const REASONS_SHOWN: usize = 5;
+
+/// How many rows are dead, why, and where they are.
+fn dead(summary: &Summary) -> String {
+    let rows = summary.counts.rows_dead;
+    let (reasons, table) = (in_words(&summary.dead_reasons, REASONS_SHOWN), &summary.dead_letters);
+    format!("{rows} {} dead: {reasons}; see {table}", if rows == 1 { "row is" } else { "rows are" })
 }
 
 /// Prints how a run ended.
@@ -153,4 +178,10 @@ pub fn print(summary: &Summary, json: bool) {
         );
     }
     println!("memory     {} MiB at most", summary.rss_bytes_max >> 20);
+    if summary.event_times_ahead > 0 {
+        println!("clock      {} event times are ahead and moved no watermark", summary.event_times_ahead);
+    }
+    if counts.rows_dead > 0 {
+        println!("dead       {}", dead(summary));
+    }
 }

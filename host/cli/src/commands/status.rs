@@ -42,6 +42,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             "  rows       {} in = {} out + {} filtered + {} late + {} dead",
             of["rows_in"], of["rows_out"], of["rows_filtered"], of["rows_late"], of["rows_dead"]
         );
+        print_dead(of);
         for column in of["out_of_range"].as_array().into_iter().flatten() {
             let text = |key: &str| column[key].as_str().unwrap_or_default();
             println!("  range      {} values of {}.{} were out of range", column["values"], text("of"), text("column"));
@@ -49,6 +50,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         println!("  lag        {} records", of["lag"]);
         println!("  latency    p50 {} ms, p99 {} ms", of["latency_ms"]["p50"], of["latency_ms"]["p99"]);
         println!("  components {} ({} swaps, {} rollbacks)", remote::digests(of), of["swaps"], of["rollbacks"]);
+        if let Some(refusal) = of["refusal"].as_str() {
+            println!("  refused    the components on disk are not used: {refusal}");
+        }
+        if let Some(next) = of["next_start"].as_str() {
+            println!("  next start {next}");
+        }
         if of["trial"].is_object() {
             print_trial(&of["trial"]);
         }
@@ -56,10 +63,38 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Reasons that are shown; `--json` has more.
+const REASONS_SHOWN: usize = 5;
+
+/// Why rows are dead, and event times that are ahead of the clock.
+fn print_dead(of: &Value) {
+    for reason in of["dead_reasons"].as_array().into_iter().flatten().take(REASONS_SHOWN) {
+        println!(
+            "  dead       {} in {}: {}",
+            reason["rows"],
+            reason["stage"].as_str().unwrap_or_default(),
+            reason["reason"].as_str().unwrap_or_default()
+        );
+    }
+    if of["rows_dead"].as_u64() > Some(0) {
+        println!("             they are in {}", of["dead_letters"].as_str().unwrap_or_default());
+    }
+    if of["event_times_ahead"].as_u64() > Some(0) {
+        println!("  clock      {} event times are ahead and moved no watermark", of["event_times_ahead"]);
+    }
+}
+
 /// A shadow run or a canary.
 fn print_trial(of: &Value) {
     let percent = of["percent"].as_u64().map(|percent| format!(" {percent}%")).unwrap_or_default();
     println!("  trial      {}{percent} of {}", of["mode"].as_str().unwrap_or_default(), remote::digests(of));
+    for (side, settings) in [("old", "old_settings"), ("new", "settings")] {
+        println!("    {side}      settings {}", remote::listed(&of[settings]));
+    }
+    let changed = remote::listed(&of["settings_changed"]);
+    if !changed.is_empty() {
+        println!("    settings {changed} differ");
+    }
     if let Some(outcome) = of["outcome"].as_str() {
         println!("    outcome  {outcome}");
     }

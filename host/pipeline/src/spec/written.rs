@@ -240,7 +240,7 @@ pub struct Watermark {
     pub delay: Span,
     /// A partition silent for this long holds the watermark back no longer.
     pub idle: Span,
-    /// An event time further ahead of the clock than this counts as this far ahead.
+    /// How far a clock may be off: an event time that is further ahead of ours, or of its record's Kafka timestamp, moves no watermark.
     pub future_max: Span,
 }
 
