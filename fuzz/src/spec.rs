@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use lakemill_pipeline::spec::{SpecFile, parse};
+use lakemill_pipeline::spec::{References, SpecFile};
 
 /// Parses and checks it.
 pub fn spec(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    match parse("p.yaml", text) {
-        Ok(spec) => {
-            let file = SpecFile { folder: PathBuf::from("."), spec };
+    match SpecFile::of("p.yaml".into(), PathBuf::from("."), text, References::Kept) {
+        Ok(file) => {
             assert!(!file.state_folder().as_os_str().is_empty());
         }
         Err(error) => {

@@ -30,10 +30,20 @@ fn a_row_leads_back_to_its_code() -> Result<()> {
         ensure!(row["digests"] == report["digests"] && row["pipeline"] == "orders", "{kind}: {row}");
         ensure!(row["checkpoint"] == 3 && row["ranges"][0][2] == 100 && row["ranges"][0][3] == 150, "{kind}: {row}");
         ensure!(row["row"]["_offset"] == "123", "{kind}: {row}");
-        ensure!(blame(&pipeline, "_offset=9999")?.report()?["rows"] == json!([]), "{kind}");
+        blame(&pipeline, "_offset=9999")?.expect(1, &["offset 9999 is not there yet", "/0 up to 400"]).context(kind)?;
+        blame(&pipeline, "after_id=-5")?.expect(1, &["no such row"]).context(kind)?;
         blame(&pipeline, "colour=red")?.expect(2, &["no column `colour`", "after_id"]).context(kind)?;
         blame(&pipeline, "colour")?.expect(2, &["COLUMN=TEXT"]).context(kind)?;
     }
+    // What a table lacks because it went elsewhere, and a dead letter's record as text.
+    let mut pipeline = Pipeline::of_files(FLATTEN.0, &[FLATTEN.1])?;
+    pipeline.events("orders.jsonl", &[&orders::lines(&events)[..], b"{\"id\":7}\tbroken \xc3\xbc\n"].concat())?;
+    pipeline.spec["batch"] = json!({ "rows_max": 50 });
+    pipeline.run()?.report()?;
+    blame(&pipeline, "_offset=400")?.expect(1, &["offset 400 of", "wrote no such row here", "dead letter"])?;
+    let dead = pipeline.path("_dead");
+    let said = process::run(["blame".as_ref(), dead.as_os_str(), "--where".as_ref(), "offset=400".as_ref()])?;
+    said.expect(0, &["broken ü", "key={\"id\":7}"])?;
     let nowhere = Pipeline::of_files(FLATTEN.0, &[FLATTEN.1])?;
     blame(&nowhere, "a=b")?.expect(2, &["there is no table at"])
 }

@@ -29,7 +29,7 @@ fn validate(text: &str, more: &[&str]) -> Result<Finished> {
     std::fs::write(folder.path().join("pipeline.yaml"), text)?;
     std::fs::copy(places::guest("flatten")?, folder.path().join("flatten.wasm"))?;
     let inside = |command: &mut Command| {
-        command.current_dir(folder.path());
+        command.current_dir(folder.path()).env("KAFKA_PASSWORD", "hunter2");
     };
     Lakemill::start_with([&["validate", "pipeline.yaml"], more].concat(), inside)?.finish()
 }

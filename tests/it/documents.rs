@@ -57,6 +57,25 @@ fn the_pipeline_of_the_readme_is_valid() -> Result<()> {
     process::run(["validate".as_ref(), file.as_os_str()])?.expect(0, &[])
 }
 
+/// The pipelines of docs/, without what they refer to.
+#[test]
+fn the_pipelines_of_the_documents_are_valid() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    fs::copy(places::guest("clean")?, folder.path().join("clean.wasm"))?;
+    let mut pipelines = 0;
+    for (path, text) in documents()?.into_iter().filter(|(path, _)| path.starts_with("docs/")) {
+        for block in blocks(&text, "yaml").iter().filter(|block| block.starts_with("pipeline:")) {
+            let file = folder.path().join("pipeline.yaml");
+            fs::write(&file, block)?;
+            let validated = process::run(["validate".as_ref(), file.as_os_str(), "--no-env".as_ref()])?;
+            validated.expect(0, &["is valid"]).with_context(|| format!("{path}:\n{block}"))?;
+            pipelines += 1;
+        }
+    }
+    ensure!(pipelines >= 2, "{pipelines} pipelines");
+    Ok(())
+}
+
 #[test]
 fn the_transform_of_the_readme_is_the_one_that_the_sdk_compiles() -> Result<()> {
     let found = blocks(&readme()?, "rust");

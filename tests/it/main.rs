@@ -1,5 +1,6 @@
 //! Lane 1: no network, no server. Files of events through real components into tables on disk; and the rules of the house.
 
+mod advice;
 mod bad_input;
 mod blame;
 mod commands;
@@ -16,5 +17,6 @@ mod hostile;
 mod messages;
 mod own;
 mod running;
+mod secrets;
 mod storage;
 mod tidy;

@@ -3,12 +3,14 @@
 pub mod commands;
 pub mod compiler;
 pub mod demo;
+pub mod edit;
 pub mod exit;
 pub mod logging;
 pub mod memory;
 pub mod orders;
 pub mod remote;
 pub mod rows;
+pub mod settings;
 pub mod show;
 pub mod watch;
 
@@ -68,5 +70,39 @@ pub fn dispatch(cli: Cli) -> u8 {
         Command::Blame(args) => exit::report(args.json, commands::blame::run(&args)),
         Command::Doctor(args) => exit::report(args.json, commands::doctor::run(&args)),
         Command::Demo(args) => exit::report(args.json, commands::demo::run(&args)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// The words of a line as a shell has them: single quotes, and what is redirected left out.
+    fn words(line: &str) -> Vec<String> {
+        let line = line.split(" > ").next().unwrap_or_default();
+        let parts = line.split('\'').enumerate();
+        parts
+            .flat_map(|(n, part)| match n % 2 {
+                0 => part.split_whitespace().map(str::to_owned).collect(),
+                _ => vec![part.to_owned()],
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_command_has_examples_that_it_understands() {
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let examples: Vec<&str> = help.lines().filter(|line| line.trim().starts_with("lakemill ")).collect();
+            assert!(help.starts_with("Examples:") && !examples.is_empty(), "{name}: {help}");
+            for example in examples {
+                let words = words(example);
+                assert_eq!(words[1], name, "{example}");
+                Cli::try_parse_from(&words).unwrap_or_else(|error| panic!("{example}: {error}"));
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use lakemill_cli::exit::{self, Failure};
 use lakemill_cli::{Cli, compiler, logging, memory};
 
 fn main() -> ExitCode {
@@ -12,6 +13,8 @@ fn main() -> ExitCode {
     memory::settle();
     // clap's own errors end with 2, the code for invalid input.
     let cli = Cli::parse();
-    logging::start(cli.log_format);
+    if let Err(message) = logging::start(cli.log_format) {
+        return ExitCode::from(exit::report(false, Err(Failure::invalid(message))));
+    }
     ExitCode::from(lakemill_cli::dispatch(cli))
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lakemill_admin::client::{self, Answer};
-use lakemill_pipeline::spec::SpecFile;
+use lakemill_pipeline::spec::Home;
 use serde_json::{Value, json};
 
 use crate::exit::Failure;
@@ -13,12 +13,12 @@ use crate::exit::Failure;
 /// # Errors
 /// If none runs, or one refuses.
 pub fn ask(file: &Path, method: &str, path: &str, body: Option<&Value>) -> Result<Vec<Answer>, Failure> {
-    let file = SpecFile::read(file)?;
-    let folder = file.state_folder();
-    let answers = client::ask(&folder, method, path, body)
+    let home = Home::read(file)?;
+    let folder = &home.folder;
+    let answers = client::ask(folder, method, path, body)
         .map_err(|error| Failure::unreachable(format!("ask the pipeline through {}: {error}", folder.display())))?;
     if answers.is_empty() {
-        return Err(not_running(&file));
+        return Err(not_running(&home));
     }
     match answers.iter().find(|answer| answer.status != 200) {
         None => Ok(answers),
@@ -30,12 +30,11 @@ pub fn ask(file: &Path, method: &str, path: &str, body: Option<&Value>) -> Resul
 }
 
 /// No process of the pipeline answers.
-pub fn not_running(file: &SpecFile) -> Failure {
-    let folder = file.state_folder();
+pub fn not_running(home: &Home) -> Failure {
     Failure::unreachable(format!(
         "pipeline `{}` does not run here: no process answers in {}",
-        file.spec.pipeline,
-        folder.display()
+        home.pipeline,
+        home.folder.display()
     ))
 }
 

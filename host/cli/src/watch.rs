@@ -62,7 +62,7 @@ impl Watch {
                 tell.send(()).ok();
             }
         };
-        let failed = |error: notify::Error| Failure::runtime(format!("watch files: {error}; try `--watch poll`"));
+        let failed = |error: notify::Error| Failure::runtime(format!("watch files: {error}; try `--watch=poll`"));
         let mut watcher: Box<dyn Watcher + Send> = match mode {
             WatchMode::Notify => Box::new(RecommendedWatcher::new(handler, Config::default()).map_err(failed)?),
             WatchMode::Poll => {

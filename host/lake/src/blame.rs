@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use arrow_array::{Array, RecordBatch};
+use arrow_array::{Array, BinaryArray, RecordBatch};
 use arrow_cast::display::array_value_to_string;
 use lakemill_model::SinkError;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -26,12 +26,22 @@ pub struct Blamed {
     pub row: BTreeMap<String, String>,
 }
 
-/// The rows whose cells, as text, are what `conditions` (column, text) say; the newest first, at most `rows_max`.
+/// What was found of rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Blame {
+    /// The newest first.
+    pub rows: Vec<Blamed>,
+    /// If there are none, and the conditions name a position in a topic: what became of it.
+    pub why_none: Option<String>,
+}
+
+/// The rows whose cells, as text, are what `conditions` (column, text) say; the newest first, at most `rows_max`. Bytes that are UTF-8 are
+/// text.
 ///
 /// # Errors
 /// [`SinkError::Unsupported`] if there is no table at `location`, or it has no such column; [`SinkError::Storage`] if it cannot be
 /// read.
-pub fn blame(location: &str, conditions: &[(String, String)], rows_max: usize) -> Result<Vec<Blamed>, SinkError> {
+pub fn blame(location: &str, conditions: &[(String, String)], rows_max: usize) -> Result<Blame, SinkError> {
     let unsupported = |reason: String| SinkError::Unsupported { sink: location.to_owned(), reason };
     let root = local_path(location).map_err(unsupported)?;
     let mut commits = match delta_commits(&root).map_err(|error| storage(location, &root, &error))? {
@@ -50,7 +60,7 @@ pub fn blame(location: &str, conditions: &[(String, String)], rows_max: usize) -
             }
             for row in rows(&root, file, conditions, location)?.into_iter().rev() {
                 if found.len() == rows_max {
-                    return Ok(found);
+                    return Ok(Blame { rows: found, why_none: None });
                 }
                 let mut commit = commit.clone();
                 if !file.made_by.is_empty() {
@@ -60,7 +70,42 @@ pub fn blame(location: &str, conditions: &[(String, String)], rows_max: usize) -
             }
         }
     }
-    Ok(found)
+    let commits = commits.iter().map(|seen| &seen.commit);
+    let why_none = if found.is_empty() { whereabouts(conditions, commits) } else { None };
+    Ok(Blame { rows: found, why_none })
+}
+
+/// What became of the position that conditions on `_offset`, and perhaps `_partition` and `_topic`, name; `None` if they name none, or
+/// the table's commits say nothing of positions. Of commits from the newest back.
+fn whereabouts<'c>(
+    conditions: &[(String, String)],
+    commits: impl Iterator<Item = &'c BlamedCommit> + Clone,
+) -> Option<String> {
+    let of = |column: &str| conditions.iter().find(|(name, _)| name == column).map(|(_, text)| text.as_str());
+    let offset: i64 = of("_offset")?.parse().ok()?;
+    let is_meant = |topic: &str, partition: i32| {
+        of("_topic").is_none_or(|wanted| wanted == topic)
+            && of("_partition").is_none_or(|wanted| wanted.parse() == Ok(partition))
+    };
+    let ranges = commits.flat_map(|commit| commit.ranges.iter().map(move |range| (commit, range)));
+    let meant: Vec<_> = ranges.filter(|(_, (topic, partition, ..))| is_meant(topic, *partition)).collect();
+    let covers =
+        |(_, (_, _, start, end)): &&(&BlamedCommit, &(String, i32, i64, i64))| (*start..*end).contains(&offset);
+    if let Some((commit, (topic, partition, ..))) = meant.iter().find(covers) {
+        return Some(format!(
+            "offset {offset} of {topic}/{partition} was in the batch of commit {}, which wrote no such row here: the transform filtered it or \
+             wrote it to another output, or it is a dead letter: ask for `_offset={offset}` or `offset={offset}` there",
+            commit.version
+        ));
+    }
+    let (topic, partition, done) =
+        meant.iter().map(|(_, (topic, partition, _, end))| (topic, partition, *end)).max_by_key(|(.., end)| *end)?;
+    match offset >= done {
+        true => {
+            Some(format!("offset {offset} is not there yet: the table's commits name {topic}/{partition} up to {done}"))
+        }
+        false => Some(format!("no commit that is still in the table's log names offset {offset}")),
+    }
 }
 
 fn storage(location: &str, path: &Path, error: &dyn std::fmt::Display) -> SinkError {
@@ -178,7 +223,7 @@ fn rows(
             return Err(SinkError::Unsupported { sink: location.to_owned(), reason });
         }
         for row in 0..batch.num_rows() {
-            if in_file.iter().all(|(column, text)| cell(&batch, column, row).as_ref() == Some(text)) {
+            if in_file.iter().all(|(column, text)| is_cell(&batch, column, row, text)) {
                 found.push(cells(&batch, row, file));
             }
         }
@@ -192,7 +237,22 @@ fn cell(batch: &RecordBatch, column: &str, row: usize) -> Option<String> {
     if cells.is_null(row) {
         return None;
     }
-    array_value_to_string(cells, row).ok()
+    // A dead letter's record is text more often than not.
+    let bytes =
+        cells.as_any().downcast_ref::<BinaryArray>().and_then(|bytes| std::str::from_utf8(bytes.value(row)).ok());
+    match bytes {
+        Some(text) => Some(text.to_owned()),
+        None => array_value_to_string(cells, row).ok(),
+    }
+}
+
+/// Whether a cell is what a condition says: as it is shown, or bytes as hex digits.
+fn is_cell(batch: &RecordBatch, column: &str, row: usize, text: &str) -> bool {
+    if cell(batch, column, row).as_deref() == Some(text) {
+        return true;
+    }
+    let bytes = batch.column_by_name(column).filter(|cells| cells.data_type().is_binary() && !cells.is_null(row));
+    bytes.is_some_and(|cells| array_value_to_string(cells, row).is_ok_and(|hex| hex.eq_ignore_ascii_case(text)))
 }
 
 fn cells(batch: &RecordBatch, row: usize, file: &SeenFile) -> BTreeMap<String, String> {
@@ -223,6 +283,32 @@ mod tests {
         assert!(holds(stats.clone(), "name", "z"), "text may be cut");
         assert!(holds(stats.clone(), "other", "1") && holds(Value::Null, "id", "1"));
         assert!(holds(stats.clone(), "day", "1") && !holds(stats, "day", "2"));
+    }
+
+    #[test]
+    fn of_a_position_without_a_row_the_commits_say_what_became_of_it() {
+        let commit = |version, start, end| BlamedCommit {
+            version,
+            time_ms: 0,
+            pipeline: None,
+            digests: vec![],
+            checkpoint: None,
+            ranges: vec![("orders".to_owned(), 1, start, end)],
+        };
+        let commits = [commit(7, 20, 30), commit(6, 10, 20)];
+        let why = |conditions: &[(&str, &str)]| {
+            let conditions: Vec<_> = conditions.iter().map(|(c, t)| ((*c).to_owned(), (*t).to_owned())).collect();
+            whereabouts(&conditions, commits.iter()).unwrap_or_default()
+        };
+        assert!(why(&[("_offset", "15")]).contains("offset 15 of orders/1 was in the batch of commit 6"));
+        assert!(
+            why(&[("_offset", "30"), ("_partition", "1")])
+                .contains("is not there yet: the table's commits name orders/1 up to 30")
+        );
+        assert!(why(&[("_offset", "5")]).contains("no commit that is still"));
+        for nothing in [&[("_offset", "5"), ("_topic", "x")][..], &[("_offset", "x")], &[("id", "5")]] {
+            assert_eq!(why(nothing), "");
+        }
     }
 
     #[test]

@@ -27,9 +27,9 @@ mod stage;
 mod stats;
 
 pub use app_id::{AppId, AppIdKind};
-pub use blame::{Blamed, blame};
+pub use blame::{Blame, Blamed, blame};
 pub use delta::DeltaSink;
 pub use history::BlamedCommit;
 pub use info::{TableInfo, TableKind, TableOwner, table_info};
-pub use options::{Compression, SchemaPolicy, TableOptions};
+pub use options::{Compression, SchemaPolicy, TableOptions, local_path};
 pub use parquet::{ParquetSink, VisibleFile, visible_files};

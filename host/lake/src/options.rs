@@ -90,7 +90,10 @@ impl TableOptions {
 }
 
 /// The absolute path that a path or a `file://` URL names.
-pub(crate) fn local_path(location: &str) -> Result<PathBuf, String> {
+///
+/// # Errors
+/// Words for a person if it names none, or one that is not on the local file system.
+pub fn local_path(location: &str) -> Result<PathBuf, String> {
     let path = match location.split_once("://") {
         Some(("file", _)) => url::Url::parse(location).ok().and_then(|url| url.to_file_path().ok()),
         Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {

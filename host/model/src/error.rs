@@ -2,7 +2,7 @@
 //!
 //! `Display` is one lower-case phrase without the chain of sources; whoever handles the error logs it once.
 
-use crate::{NextOffset, TopicPartition};
+use crate::{NextOffset, Secrets, TopicPartition};
 
 /// What the pipeline does about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,6 +203,23 @@ impl TransformError {
         match self.backtrace() {
             Some(lines) => all[..all.len() - lines.len()].trim_end().to_owned(),
             None => all,
+        }
+    }
+
+    /// The error without secrets that the component has let slip.
+    #[must_use]
+    pub fn without(self, secrets: &Secrets) -> Self {
+        if secrets.is_empty() {
+            return self;
+        }
+        let hide = |text: String| secrets.hide(&text).into_owned();
+        match self {
+            TransformError::Refused(text) => TransformError::Refused(hide(text)),
+            TransformError::Trap { trap, backtrace } => TransformError::Trap { trap: hide(trap), backtrace },
+            TransformError::Panic { words, backtrace } => TransformError::Panic { words: hide(words), backtrace },
+            TransformError::Guest(text) => TransformError::Guest(hide(text)),
+            TransformError::Answer(text) => TransformError::Answer(hide(text)),
+            limit @ TransformError::Limit { .. } => limit,
         }
     }
 

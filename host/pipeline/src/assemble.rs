@@ -8,8 +8,8 @@ use std::time::Duration;
 use lakemill_ingest::{FileOptions, FileSource, KafkaOptions, KafkaSource, LineFormat, OnDataLoss, Properties};
 use lakemill_lake::{Compression, DeltaSink, ParquetSink, SchemaPolicy, TableOptions};
 use lakemill_model::files::Unremembered;
-use lakemill_model::{BatchLimits, FileMemory, NextOffset, Sink, Source, SourceError, StartAt, Watermarks};
-use lakemill_sink::ConsoleSink;
+use lakemill_model::{BatchLimits, FileMemory, NextOffset, Secrets, Sink, Source, SourceError, StartAt, Watermarks};
+use lakemill_sink::{ConsoleSink, DiscardSink};
 use lakemill_state::{FileBook, Journal};
 
 use crate::budget::Budget;
@@ -20,7 +20,7 @@ use crate::options::Options;
 use crate::run::Assembly;
 use crate::spec::units::Template;
 use crate::spec::written::{self, SinkSpec};
-use crate::spec::{SpecFile, timestamp_ms};
+use crate::spec::{References, SpecFile, timestamp_ms};
 use crate::tap::Taps;
 
 /// The sinks of a pipeline file: those that it names, then the dead letters, then the late rows if there is a place for them.
@@ -84,8 +84,10 @@ pub(crate) fn assemble(
     let folder = file.state_folder();
     let journal = Journal::open(&folder, &spec.pipeline)?;
     let Tables { sinks, dead_letters, late } = tables(file)?;
-    let is_console = |sink: usize| spec.sinks.0.get(sink).is_some_and(|(_, sink)| sink.console.is_some());
-    let keeps_positions: Vec<bool> = (0..sinks.len()).map(|sink| !is_console(sink)).collect();
+    let is_table = |sink: &SinkSpec| sink.delta.is_some() || sink.parquet.is_some();
+    // Dead letters and late rows are in tables.
+    let keeps_positions: Vec<bool> =
+        (0..sinks.len()).map(|sink| spec.sinks.0.get(sink).is_none_or(|(_, sink)| is_table(sink))).collect();
     let anchor = keeps_positions.iter().position(|keeps| *keeps).unwrap_or(dead_letters);
     let written::Watermark { delay, idle, future_max } = &spec.watermark;
     let watermarks = Watermarks::new(micros(delay.0), micros(idle.0), micros(future_max.0));
@@ -179,8 +181,54 @@ fn open_sink(file: &SpecFile, name: &str, sink: &SinkSpec) -> Result<Box<dyn Sin
     if let Some(table) = &sink.parquet {
         return Ok(Box::new(ParquetSink::open(options(table))?));
     }
+    if sink.discard {
+        return Ok(Box::new(DiscardSink::new(name)));
+    }
     let rows_max = sink.console.as_ref().and_then(|console| console.rows_max);
     Ok(Box::new(ConsoleSink::stdout(name, rows_max)))
+}
+
+/// How Kafka is read, if it is.
+///
+/// # Errors
+/// If a value refers to what is not there.
+fn kafka(file: &SpecFile, options: &Options) -> Result<Option<KafkaOptions>, PipelineError> {
+    let Some(kafka) = &file.spec.source.kafka else { return Ok(None) };
+    let mut secrets = Secrets::default();
+    let mut secret = |key: &str, text: &Template| {
+        text.resolve(file.lookup(), &mut secrets)
+            .map_err(|reason| PipelineError::Spec(file.wrong_value(&format!("source.kafka.{key}"), reason)))
+    };
+    // In errors, the brokers' addresses say more than where they came from.
+    let brokers = kafka.brokers.resolve(file.lookup(), &mut Secrets::default());
+    let brokers = brokers.map_err(|reason| file.wrong_value("source.kafka.brokers", reason))?;
+    // Of what is not looked up, nobody knows whether it can be.
+    let kept = file.lookup().references == References::Kept;
+    let properties = kafka.properties.iter().filter(|(_, value)| !kept || !value.0.contains("${"));
+    let properties = properties.map(|(name, value)| Ok((name.clone(), secret(&format!("properties.{name}"), value)?)));
+    let properties = properties.collect::<Result<Properties, PipelineError>>()?;
+    let mut of = KafkaOptions::new(&file.spec.pipeline, brokers, kafka.topics.clone());
+    of.properties = properties.hiding(secrets);
+    of.group = kafka.group.clone();
+    of.until_caught_up = options.until_caught_up;
+    of.on_data_loss = on_data_loss(kafka.on_data_loss);
+    Ok(Some(of))
+}
+
+/// Checks the properties of Kafka's client as far as that is possible without a network.
+///
+/// # Errors
+/// A property that there is not, or with a value that cannot be.
+pub fn check_source(file: &SpecFile) -> Result<(), PipelineError> {
+    let Some(of) = kafka(file, &Options::default())? else { return Ok(()) };
+    of.check().map_err(|error| {
+        let text = error.to_string();
+        let name = text.split('`').skip(1).step_by(2).find(|name| of.properties.get(name).is_some());
+        match name {
+            Some(name) => file.wrong_key(&format!("source.kafka.properties.{name}"), text.clone()).into(),
+            None => PipelineError::Source(error),
+        }
+    })
 }
 
 /// `memory` is asked for if the source is files.
@@ -190,16 +238,7 @@ fn source(
     memory: impl FnOnce() -> Result<Box<dyn FileMemory>, PipelineError>,
 ) -> Result<Box<dyn Source>, PipelineError> {
     let spec = &file.spec;
-    let secret = |text: &Template| {
-        text.resolve(&file.folder).map_err(|reason| PipelineError::Invalid(format!("source.kafka: {reason}")))
-    };
-    if let Some(kafka) = &spec.source.kafka {
-        let mut of = KafkaOptions::new(&spec.pipeline, secret(&kafka.brokers)?, kafka.topics.clone());
-        of.group = kafka.group.clone();
-        of.until_caught_up = options.until_caught_up;
-        of.on_data_loss = on_data_loss(kafka.on_data_loss);
-        let properties = kafka.properties.iter().map(|(name, value)| Ok((name.clone(), secret(value)?)));
-        of.properties = properties.collect::<Result<Properties, PipelineError>>()?;
+    if let Some(of) = kafka(file, options)? {
         return Ok(Box::new(KafkaSource::open(of)?));
     }
     let files = spec

@@ -11,7 +11,7 @@ use lakemill_state::{ActiveCode, Code, Plan};
 use crate::control::Control;
 use crate::error::PipelineError;
 use crate::lineup::Lineup;
-use crate::loader::Loader;
+use crate::loader::{Loader, Unavailable};
 use crate::progress::Progress;
 use crate::rollout::Rollout;
 use crate::spec::written::Transform;
@@ -111,7 +111,7 @@ impl Deployer {
         let is_out = known.refused.contains(&named.code);
         if (mode != Mode::AtOnce || is_out)
             && let Some(active) = known.active.filter(|active| *active != named.code)
-            && let Some(version) = loader.of_code(&active)?
+            && let Ok(version) = loader.of_code(&active)?
         {
             main = Arc::new(version);
         }
@@ -148,17 +148,23 @@ impl Deployer {
         lock(&self.lineup).clone()
     }
 
-    /// What a plan asks for, if it is another one than new batches have; `None` if the store does not have all of it.
-    pub fn lineup_of(&self, plan: &Plan) -> Result<Option<Arc<Lineup>>, PipelineError> {
-        let Some(main) = self.loader.of_code(&plan.code)? else { return Ok(None) };
+    /// What a plan asks for, if it is another one than new batches have, and is to be had.
+    pub fn lineup_of(&self, plan: &Plan) -> Result<Result<Arc<Lineup>, Unavailable>, PipelineError> {
+        let main = match self.loader.of_code(&plan.code)? {
+            Ok(main) => main,
+            Err(gone) => return Ok(Err(gone)),
+        };
         let rollout = match &plan.canary {
             None => None,
             Some(canary) => {
-                let Some(version) = self.loader.of_code(&canary.code)? else { return Ok(None) };
+                let version = match self.loader.of_code(&canary.code)? {
+                    Ok(version) => version,
+                    Err(gone) => return Ok(Err(gone)),
+                };
                 self.rollout(Arc::new(version), Mode::Canary(canary.percent), TrialReport::default())?
             }
         };
-        Ok(Some(Arc::new(self.loader.lineup(Arc::new(main), rollout, Some(&self.lineup())))))
+        Ok(Ok(Arc::new(self.loader.lineup(Arc::new(main), rollout, Some(&self.lineup())))))
     }
 
     /// A run has begun with these sinks.

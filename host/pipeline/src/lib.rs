@@ -49,6 +49,7 @@ mod screening;
 mod tables;
 mod throttle;
 mod version;
+mod wiring;
 mod worker;
 mod workshop;
 

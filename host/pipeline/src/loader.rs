@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lakemill_decode::{DeclaredColumn, Decoder, DecoderConfig, joined};
-use lakemill_model::{OutputSpec, RowSchema, Transform as _};
+use lakemill_model::{RowSchema, Secrets, Transform as _};
 use lakemill_runtime::{
     Engine, EngineOptions, Grant, Limits, LoadOptions, LogLevel, TransformComponent, read_component,
 };
-use lakemill_state::{Code, ComponentStore, SchemaBook};
+use lakemill_state::{Code, ComponentStore, SchemaBook, Seal};
 use serde::{Deserialize, Serialize};
 
 use crate::changes::changed_keys;
@@ -19,26 +19,49 @@ use crate::options::Options;
 use crate::projection::projection;
 use crate::rehearsal::rehearse;
 use crate::rollout::Rollout;
-use crate::spec::SpecFile;
-use crate::spec::written::{self, Metadata, SinkSpec, Transform};
-use crate::version::{BoundTransform, Destination, Version};
+use crate::spec::written::{self, Transform};
+use crate::spec::{SpecFile, near, units};
+use crate::version::{BoundTransform, Version};
+use crate::wiring;
 
 /// What a component is loaded with, beside its code: kept under its digest like the code.
 #[derive(Serialize, Deserialize)]
 struct Settings {
+    /// With secrets by their names, if there is a seal.
     config: serde_json::Map<String, serde_json::Value>,
     grants: Vec<written::Grant>,
     limits: written::Limits,
+    /// Of the configuration with its secrets in place: it tells whether they are the same. None if nothing is referred to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seal: Option<String>,
+}
+
+/// A configuration with what its references stand for.
+struct Configured {
+    json: String,
+    /// Empty if it refers to nothing.
+    secrets: Secrets,
 }
 
 /// A component's bytes and its settings, and what to call it in errors.
 struct Sources {
+    /// Its place in the pipeline file; none if it is from the store.
+    index: Option<usize>,
     component: String,
     name: String,
     code: Vec<u8>,
     settings: Settings,
     /// No part of the code: the pipeline file's of now.
     log: written::LogLevel,
+    configured: Configured,
+}
+
+/// Why the code that a plan names is not to be had.
+pub(crate) enum Unavailable {
+    /// The store does not have all of it.
+    Lost,
+    /// Its settings refer to what is not there, or is another value now.
+    Changed(String),
 }
 
 /// Loads versions. One per process and pipeline: it has the engine.
@@ -79,7 +102,8 @@ impl Loader {
     pub fn code_of(&self, transforms: &[Transform], before: &Code) -> Result<(Code, Vec<String>), PipelineError> {
         let (mut code, mut changed) = (Code::default(), Vec::new());
         for (index, transform) in transforms.iter().enumerate() {
-            let source = read(&self.file, transform)?;
+            let mut source = read(&self.file, index, transform)?;
+            self.seal(&mut source)?;
             code.digests.push(ComponentStore::name_of(&source.code));
             code.settings.push(ComponentStore::name_of(source.settings.text().as_bytes()));
             if let Some(before) = before.settings.get(index).and_then(|digest| self.settings(digest)) {
@@ -114,10 +138,10 @@ impl Loader {
                 self.memory_bytes_max >> 20
             )));
         }
-        let sources = transforms.iter().map(|transform| read(&self.file, transform));
+        let sources = transforms.iter().enumerate().map(|(index, transform)| read(&self.file, index, transform));
         let version = self.version(sources.collect::<Result<Vec<_>, _>>()?)?;
         let transforms: Vec<_> = version.transforms.iter().map(|bound| bound.transform.clone()).collect();
-        fed(&self.file.spec, &transforms)?;
+        wiring::check(&self.file, &transforms)?;
         for topic in topics(&self.file.spec) {
             let known = match declared(&self.file.spec) {
                 Some(declared) => Some(declared),
@@ -130,34 +154,67 @@ impl Loader {
         Ok(version)
     }
 
-    /// The version that a plan names; `None` if the store does not have all of it.
-    pub fn of_code(&self, code: &Code) -> Result<Option<Version>, PipelineError> {
+    /// The version that a plan names, if it is to be had.
+    pub fn of_code(&self, code: &Code) -> Result<Result<Version, Unavailable>, PipelineError> {
         let Code { digests, settings } = code;
         if digests.len() != self.file.spec.transforms.len() || digests.len() != settings.len() {
-            return Ok(None);
+            return Ok(Err(Unavailable::Lost));
         }
-        let Some(store) = &self.store else { return Ok(None) };
+        let Some(store) = &self.store else { return Ok(Err(Unavailable::Lost)) };
         let mut sources = Vec::new();
         for ((digest, settings), transform) in digests.iter().zip(settings).zip(&self.file.spec.transforms) {
-            let (Some(code), Some(settings)) = (store.get(digest)?, store.get(settings)?) else { return Ok(None) };
-            let settings = serde_json::from_slice(&settings).map_err(|error| {
+            let (Some(code), Some(settings)) = (store.get(digest)?, store.get(settings)?) else {
+                return Ok(Err(Unavailable::Lost));
+            };
+            let settings: Settings = serde_json::from_slice(&settings).map_err(|error| {
                 PipelineError::Invalid(format!("the settings of component {digest} in the store: {error}"))
             })?;
+            let configured = match self.as_sealed(&settings)? {
+                Ok(configured) => configured,
+                Err(why) => return Ok(Err(Unavailable::Changed(why))),
+            };
             let name = digest[..12].to_owned();
             let (component, log) = (format!("{digest} (from the store)"), transform.log);
-            sources.push(Sources { component, name, code, settings, log });
+            sources.push(Sources { index: None, component, name, code, settings, log, configured });
         }
-        self.version(sources).map(Some)
+        self.version(sources).map(Ok)
+    }
+
+    /// The configuration of kept settings with its secrets in place, if they are those that they were.
+    fn as_sealed(&self, settings: &Settings) -> Result<Result<Configured, String>, PipelineError> {
+        let Some(sealed) = &settings.seal else {
+            let json = serde_json::Value::Object(settings.config.clone()).to_string();
+            return Ok(Ok(Configured { json, secrets: Secrets::default() }));
+        };
+        let configured = match configured(&self.file, &settings.config) {
+            Ok(configured) => configured,
+            Err(why) => return Ok(Err(why)),
+        };
+        if Seal::open(&self.file.state_folder())?.of(configured.json.as_bytes()) == *sealed {
+            return Ok(Ok(configured));
+        }
+        let names = units::names(&settings.config).join(", ");
+        Ok(Err(format!("{names} stood for something else then")))
+    }
+
+    /// Settings that refer to secrets say by a seal which they are.
+    fn seal(&self, source: &mut Sources) -> Result<(), PipelineError> {
+        if !source.configured.secrets.is_empty() && self.store.is_some() {
+            let seal = Seal::open(&self.file.state_folder())?;
+            source.settings.seal = Some(seal.of(source.configured.json.as_bytes()));
+        }
+        Ok(())
     }
 
     /// Loads and wires; what was loaded is kept.
-    fn version(&self, sources: Vec<Sources>) -> Result<Version, PipelineError> {
+    fn version(&self, mut sources: Vec<Sources>) -> Result<Version, PipelineError> {
         let Some(engine) = &self.engine else {
             return Err(PipelineError::Invalid("native code cannot be loaded".into()));
         };
         let (mut code, mut transforms) = (Code::default(), Vec::<Arc<dyn lakemill_model::Transform>>::new());
-        for source in &sources {
-            let component = load(engine, source, &self.cache)?;
+        for source in &mut sources {
+            let component = load(&self.file, engine, source, &self.cache)?;
+            self.seal(source)?;
             if let Some(store) = &self.store {
                 store.keep_as(component.digest(), &source.code)?;
                 code.digests.push(component.digest().to_owned());
@@ -174,7 +231,7 @@ impl Loader {
         code: Code,
         transforms: Vec<Arc<dyn lakemill_model::Transform>>,
     ) -> Result<Version, PipelineError> {
-        let outputs = wire(&self.file.spec, &transforms)?;
+        let outputs = wiring::wire(&self.file, &transforms)?;
         let bound = transforms.into_iter().zip(outputs);
         let bound = bound.map(|(transform, outputs)| BoundTransform { transform, outputs });
         Ok(Version::new(code, bound.collect()))
@@ -246,11 +303,11 @@ pub struct Wired {
 pub fn check(file: &SpecFile, options: &Options) -> Result<Vec<Wired>, PipelineError> {
     let (engine, cache) = (engine(file, options)?, cache_folder());
     let mut components: Vec<Arc<dyn lakemill_model::Transform>> = Vec::new();
-    for transform in &file.spec.transforms {
-        components.push(Arc::new(load(&engine, &read(file, transform)?, &cache)?));
+    for (index, transform) in file.spec.transforms.iter().enumerate() {
+        components.push(Arc::new(load(file, &engine, &read(file, index, transform)?, &cache)?));
     }
-    let outputs = wire(&file.spec, &components)?;
-    fed(&file.spec, &components)?;
+    wiring::check(file, &components)?;
+    let outputs = wiring::wire(file, &components)?;
     if let Some(schema) = declared(&file.spec) {
         let bound = components.iter().cloned().zip(outputs);
         let bound = bound.map(|(transform, outputs)| BoundTransform { transform, outputs });
@@ -310,17 +367,36 @@ fn memory_bytes_max(file: &SpecFile) -> usize {
     largest.max(EngineOptions::default().memory_bytes_max)
 }
 
-fn read(file: &SpecFile, transform: &Transform) -> Result<Sources, PipelineError> {
+fn read(file: &SpecFile, index: usize, transform: &Transform) -> Result<Sources, PipelineError> {
     let path = file.resolve(&transform.component);
-    let settings = Settings {
-        config: transform.config.clone().unwrap_or_default(),
-        grants: transform.grants.clone(),
-        limits: transform.limits.clone(),
+    let written = transform.config.clone().unwrap_or_default();
+    let configured = configured(file, &written)
+        .map_err(|why| PipelineError::Invalid(format!("component {}: `config`: {why}", transform.component)))?;
+    let config = match configured.secrets.is_empty() {
+        true => serde_json::from_str(&configured.json).expect("it was written as JSON"),
+        false => written,
     };
-    let code = read_component(&path, &limits(&settings))
-        .map_err(|source| PipelineError::Load { component: transform.component.clone(), source })?;
+    let settings = Settings { config, grants: transform.grants.clone(), limits: transform.limits.clone(), seal: None };
+    let code = read_component(&path, &limits(&settings)).map_err(|source| {
+        let component = transform.component.clone();
+        match near::hint(&path) {
+            hint if hint.is_empty() => PipelineError::Load { component, source },
+            hint => {
+                let key = format!("transforms[{index}].component");
+                file.wrong_value(&key, format!("component {component}: there is no such file{hint}")).into()
+            }
+        }
+    })?;
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(Sources { component: transform.component.clone(), name, code, settings, log: transform.log })
+    let (component, log) = (transform.component.clone(), transform.log);
+    Ok(Sources { index: Some(index), component, name, code, settings, log, configured })
+}
+
+/// A configuration of the pipeline file with what its references stand for.
+fn configured(file: &SpecFile, config: &serde_json::Map<String, serde_json::Value>) -> Result<Configured, String> {
+    let mut secrets = Secrets::default();
+    let config = units::configured(config, file.lookup(), &mut secrets)?;
+    Ok(Configured { json: serde_json::Value::Object(config).to_string(), secrets })
 }
 
 fn limits(settings: &Settings) -> Limits {
@@ -331,14 +407,20 @@ fn limits(settings: &Settings) -> Limits {
     }
 }
 
-fn load(engine: &Engine, source: &Sources, cache: &std::path::Path) -> Result<TransformComponent, PipelineError> {
+fn load(
+    file: &SpecFile,
+    engine: &Engine,
+    source: &Sources,
+    cache: &std::path::Path,
+) -> Result<TransformComponent, PipelineError> {
     let grant = |grant: &written::Grant| match grant {
         written::Grant::Config => Grant::Config,
         written::Grant::Log => Grant::Log,
     };
     let of = LoadOptions {
         name: source.name.clone(),
-        config_json: serde_json::Value::Object(source.settings.config.clone()).to_string(),
+        config_json: source.configured.json.clone(),
+        secrets: source.configured.secrets.clone(),
         grants: source.settings.grants.iter().map(grant).collect(),
         log: match source.log {
             written::LogLevel::Debug => LogLevel::Debug,
@@ -350,56 +432,12 @@ fn load(engine: &Engine, source: &Sources, cache: &std::path::Path) -> Result<Tr
         limits: limits(&source.settings),
         cache_dir: Some(cache.to_owned()),
     };
-    let component = engine
-        .load(&source.code, of)
-        .map_err(|wrong| PipelineError::Load { component: source.component.clone(), source: wrong })?;
+    let component =
+        engine.load(&source.code, of).map_err(|wrong| wiring::refused(file, source.index, &source.component, wrong))?;
     if let Some(took) = component.report().compile_time {
         tracing::info!(component = %source.component, took_ms = took.as_millis() as u64, "compiled");
     }
     Ok(component)
-}
-
-/// By transform and output: the sink's index and the columns that it adds.
-fn wire(
-    spec: &written::Spec,
-    transforms: &[Arc<dyn lakemill_model::Transform>],
-) -> Result<Vec<Vec<Destination>>, PipelineError> {
-    let of_output = |transform: &Arc<dyn lakemill_model::Transform>, output: &OutputSpec| {
-        let place = spec.sinks.0.iter().position(|(name, _)| *name == *output.name).ok_or_else(|| {
-            PipelineError::Invalid(format!(
-                "component {} writes the output `{}`, but `sinks` has no entry of that name; add one",
-                transform.description().name,
-                output.name
-            ))
-        })?;
-        Ok((place, added(&spec.sinks.0[place].1)))
-    };
-    let of_transform = |transform: &Arc<dyn lakemill_model::Transform>| {
-        transform.description().outputs.iter().map(|output| of_output(transform, output)).collect()
-    };
-    transforms.iter().map(of_transform).collect()
-}
-
-/// Checks that every sink has an output that feeds it. Not asked of code that only finishes a batch: the file may have changed
-/// since.
-fn fed(spec: &written::Spec, transforms: &[Arc<dyn lakemill_model::Transform>]) -> Result<(), PipelineError> {
-    let outputs: Vec<&str> =
-        transforms.iter().flat_map(|t| t.description().outputs.iter().map(|output| &*output.name)).collect();
-    match spec.sinks.0.iter().find(|(name, _)| !outputs.contains(&name.as_str())) {
-        None => Ok(()),
-        Some((sink, _)) => Err(PipelineError::Invalid(format!(
-            "`sinks.{sink}`: no component writes an output of that name; there are: {}",
-            outputs.join(", ")
-        ))),
-    }
-}
-
-/// The metadata columns of a sink.
-fn added(sink: &SinkSpec) -> Vec<Metadata> {
-    match sink.delta.as_ref().or(sink.parquet.as_ref()) {
-        Some(table) => table.metadata.clone(),
-        None => vec![Metadata::Op, Metadata::Partition, Metadata::Offset],
-    }
 }
 
 #[cfg(test)]
@@ -414,6 +452,7 @@ mod tests {
             config: transform.config.clone().unwrap_or_default(),
             grants: transform.grants.clone(),
             limits: transform.limits.clone(),
+            seal: Some("0".into()),
         };
         let text = settings.text();
         let back: Settings = serde_json::from_str(&text).expect("reads back");

@@ -19,6 +19,7 @@ use crate::deployer::Deployer;
 use crate::error::PipelineError;
 use crate::job::{Claimed, Job, Looked, Report, Step};
 use crate::lineup::Lineup;
+use crate::loader::Unavailable;
 use crate::progress::Progress;
 use crate::recover;
 
@@ -269,19 +270,32 @@ impl Reader<'_> {
     /// The code that a plan was made for, from the store. `None` if it is gone and no sink has a part of the batch, so
     /// that other code may do it.
     fn first_code(&self, plan: &Plan) -> Result<Option<Arc<Lineup>>, Stop> {
-        if let Some(lineup) = self.deployer.lineup_of(plan)? {
-            tracing::info!(checkpoint = %plan.checkpoint, "an unfinished batch is done with the components that it began with");
-            return Ok(Some(lineup));
-        }
+        let gone = match self.deployer.lineup_of(plan)? {
+            Ok(lineup) => {
+                tracing::info!(checkpoint = %plan.checkpoint, "an unfinished batch is done with the components that it began with");
+                return Ok(Some(lineup));
+            }
+            Err(gone) => gone,
+        };
         let (checkpoint, digests) = (plan.checkpoint, plan.digests().join(", "));
         if !recover::begun(plan, &self.held) {
-            tracing::warn!(%checkpoint, digests, "the components of an unfinished batch are gone; no sink has a part of it");
+            let why = match &gone {
+                Unavailable::Lost => "they are not in the state folder",
+                Unavailable::Changed(why) => why,
+            };
+            tracing::warn!(%checkpoint, digests, why, "the components of an unfinished batch are gone; no sink has a part of it");
             return Ok(None);
         }
-        Err(Stop::Failed(PipelineError::Invalid(format!(
-            "batch {checkpoint} is in some sinks and not in others, and the components that made it ({digests}) are not in the \
-             state folder any more: name them in the pipeline file for one run"
-        ))))
+        Err(Stop::Failed(PipelineError::Invalid(match gone {
+            Unavailable::Lost => format!(
+                "batch {checkpoint} is in some sinks and not in others, and the components that made it ({digests}) are not in the \
+                 state folder any more: name them in the pipeline file for one run"
+            ),
+            Unavailable::Changed(why) => format!(
+                "batch {checkpoint} is in some sinks and not in others, and the settings that made it are not to be had: {why}; give it \
+                 the value that it had for one run, until the batch is whole, and the new one after that"
+            ),
+        })))
     }
 
     /// Finds out where partitions go on and writes our name into every sink; returns where.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use lakemill_decode::{Decoder, DecoderConfig};
 use lakemill_model::answer::BatchClock;
-use lakemill_model::{RawBatch, Transform};
+use lakemill_model::{RawBatch, Secrets, Transform};
 use lakemill_runtime::{Engine, EngineOptions, LoadOptions};
 
 use crate::error::PipelineError;
@@ -35,9 +35,22 @@ pub fn load(
     config_json: String,
     compiler: Option<PathBuf>,
 ) -> Result<Arc<dyn Transform>, PipelineError> {
+    load_hiding(component, config_json, Secrets::default(), compiler)
+}
+
+/// As [`load`]; `secrets` are those of [`LoadOptions`].
+///
+/// # Errors
+/// If it cannot be loaded.
+pub fn load_hiding(
+    component: &Path,
+    config_json: String,
+    secrets: Secrets,
+    compiler: Option<PathBuf>,
+) -> Result<Arc<dyn Transform>, PipelineError> {
     let engine = Engine::new(EngineOptions { calls_max: 1, compiler, ..EngineOptions::default() })
         .map_err(|error| PipelineError::Invalid(error.to_string()))?;
-    let options = LoadOptions { config_json, cache_dir: Some(cache_folder()), ..LoadOptions::default() };
+    let options = LoadOptions { config_json, secrets, cache_dir: Some(cache_folder()), ..LoadOptions::default() };
     let loaded = engine
         .load_file(component, options)
         .map_err(|source| PipelineError::Load { component: component.display().to_string(), source })?;

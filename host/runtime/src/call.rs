@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lakemill_model::TransformError;
+use lakemill_model::{Secrets, TransformError};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Result, Store};
 
@@ -44,6 +44,8 @@ pub(crate) struct Caller {
     pub(crate) limits: Limits,
     /// One JSON object.
     pub(crate) config: Arc<str>,
+    /// What of it is not to be shown.
+    pub(crate) secrets: Arc<Secrets>,
     pub(crate) component: TransformPre<Call>,
     /// Of all calls so far.
     pub(crate) memory_bytes_max: AtomicUsize,
@@ -67,7 +69,7 @@ impl Caller {
         // half done outlives the store.
         match called {
             Ok(Ok(done)) => Ok(done),
-            Ok(Err(error)) => Err(self.explain(&error, store.data())),
+            Ok(Err(error)) => Err(self.explain(&error, store.data()).without(&self.secrets)),
             Err(panic) => {
                 Err(TransformError::Trap { trap: format!("the host panicked: {}", words(&*panic)), backtrace: None })
             }
@@ -81,7 +83,13 @@ impl Caller {
         let call = Call {
             table,
             last_words: LastWords::default(),
-            log: GuestLog::new(self.name.clone(), self.log, limits.log_lines_max, limits.log_line_bytes_max),
+            log: GuestLog::new(
+                self.name.clone(),
+                self.secrets.clone(),
+                self.log,
+                limits.log_lines_max,
+                limits.log_line_bytes_max,
+            ),
             meter: Meter::new(self.engine.memory().clone(), limits.memory_bytes_max),
             config: self.config.clone(),
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use lakemill_model::{Answer, BatchClock, ChangeBatch, Description, Transform, TransformError};
+use lakemill_model::{Answer, BatchClock, ChangeBatch, Description, Secrets, Transform, TransformError};
 use wasmtime::component::{Component, HasSelf, Linker, Resource};
 
 use crate::artifact::{Kind, Prepared};
@@ -33,6 +33,8 @@ pub struct LoadOptions {
     pub name: String,
     /// Its configuration, one JSON object.
     pub config_json: String,
+    /// What of its configuration is not to be shown: it is taken out of whatever the component says, but not out of its rows.
+    pub secrets: Secrets,
     /// What it may import.
     pub grants: Vec<Grant>,
     /// Which of its log lines are taken.
@@ -49,6 +51,7 @@ impl Default for LoadOptions {
         Self {
             name: "transform".into(),
             config_json: "{}".into(),
+            secrets: Secrets::default(),
             grants: Grant::ALL.to_vec(),
             log: LogLevel::default(),
             limits: Limits::default(),
@@ -93,7 +96,7 @@ impl Engine {
     /// [`TransformError::Limit`] if it is larger or more demanding than allowed; [`TransformError::Trap`] if it
     /// traps while it describes itself.
     pub fn load(&self, bytes: &[u8], options: LoadOptions) -> Result<TransformComponent, TransformError> {
-        let LoadOptions { name, config_json, grants, log, limits, cache_dir } = options;
+        let LoadOptions { name, config_json, secrets, grants, log, limits, cache_dir } = options;
         check_size(bytes.len(), &limits)?;
         check_config(&config_json)?;
         self.check_limits(&limits)?;
@@ -101,7 +104,8 @@ impl Engine {
         let (component, compile_time) = self.code(&prepared, cache_dir.as_deref())?;
         let report = LoadReport { kind: prepared.kind, bytes: bytes.len(), compile_time };
         let digest = prepared.digest;
-        let caller = Caller { log, ..self.caller(&component, name.into(), config_json.into(), &grants, limits)? };
+        let caller = self.caller(&component, name.into(), config_json.into(), secrets, &grants, limits)?;
+        let caller = Caller { log, ..caller };
         let description = described(&caller)?;
         let reads = Arc::new(ReadSet::new(&description.reads));
         Ok(TransformComponent { caller, description, reads, digest, report })
@@ -150,6 +154,7 @@ impl Engine {
         component: &Component,
         name: Arc<str>,
         config: Arc<str>,
+        secrets: Secrets,
         grants: &[Grant],
         limits: Limits,
     ) -> Result<Caller, TransformError> {
@@ -160,7 +165,8 @@ impl Engine {
             ))
         })?;
         let (engine, log, memory_bytes_max) = (self.clone(), LogLevel::default(), AtomicUsize::new(0));
-        Ok(Caller { engine, name, log, limits, config, component, memory_bytes_max })
+        let secrets = Arc::new(secrets);
+        Ok(Caller { engine, name, log, limits, config, secrets, component, memory_bytes_max })
     }
 }
 
@@ -219,14 +225,21 @@ fn linker(engine: &Engine, grants: &[Grant]) -> wasmtime::Result<Linker<Call>> {
 /// [`TransformError::Refused`] with its own words if it refuses its configuration, or with ours if the description
 /// does not hold together.
 pub(crate) fn described(caller: &Caller) -> Result<Description, TransformError> {
+    let secrets = &caller.secrets;
     match caller.call(|store, instance| instance.lakemill_transform_transformer().call_describe(store))? {
-        Ok(given) => describe::description(given)
-            .map_err(|wrong| TransformError::Refused(format!("the component's description is wrong: {wrong}"))),
+        Ok(given) => describe::description(given).map_err(|wrong| {
+            TransformError::Refused(format!("the component's description is wrong: {wrong}")).without(secrets)
+        }),
         Err(words) => Err(TransformError::Refused(format!(
             "the component refuses its configuration: {}",
-            said(words, ERROR_BYTES_MAX)
+            said(hidden(secrets, words), ERROR_BYTES_MAX)
         ))),
     }
+}
+
+/// What a component says without its secrets. Before it is cut: the beginning of one is as bad.
+fn hidden(secrets: &Secrets, words: String) -> String {
+    if secrets.is_empty() { words } else { secrets.hide(&words).into_owned() }
 }
 
 fn warned<T>(action: &str, what: impl AsRef<Path>, result: Result<T, impl Display>) -> Option<T> {
@@ -262,14 +275,22 @@ impl Transform for TransformComponent {
         let rows = u32::try_from(batch.len())
             .map_err(|_| TransformError::Refused(format!("a batch of {} rows is too large", batch.len())))?;
         let view = batch::BatchView::new(batch.clone(), clock, self.reads.clone());
+        let secrets = &*self.caller.secrets;
         let answered = self.caller.call(|store, instance| {
             let view = store.data_mut().table.push(view)?;
             let borrowed = Resource::new_borrow(view.rep());
             instance.lakemill_transform_transformer().call_transform(store, borrowed)
         })?;
         match answered {
-            Ok(given) => answer::answer(given, &self.description, rows).map_err(TransformError::Answer),
-            Err(words) => Err(TransformError::Guest(said(words, ERROR_BYTES_MAX))),
+            Ok(given) => {
+                let mut answer = answer::answer(given, &self.description, rows)
+                    .map_err(|wrong| TransformError::Answer(wrong).without(secrets))?;
+                for rejection in &mut answer.rejections {
+                    rejection.reason = hidden(secrets, std::mem::take(&mut rejection.reason));
+                }
+                Ok(answer)
+            }
+            Err(words) => Err(TransformError::Guest(said(hidden(secrets, words), ERROR_BYTES_MAX))),
         }
     }
 }

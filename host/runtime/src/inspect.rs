@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lakemill_model::{Description, TransformError};
+use lakemill_model::{Description, Secrets, TransformError};
 
 use crate::artifact::{Kind, Prepared};
 use crate::component::described;
@@ -29,17 +29,22 @@ pub struct Inspection {
     pub exports: Vec<String>,
     /// The time that the compiler took, in milliseconds; 0 if it did not come to that (see `refusal`).
     pub compile_ms: u64,
-    /// What it says of itself under an empty configuration.
+    /// What it says of itself under the configuration.
     pub description: Option<Description>,
     /// Why there is no description.
     pub refusal: Option<String>,
 }
 
-/// Looks into a file; `compiler` is that of [`EngineOptions`]. Starts an engine of its own: for commands that do nothing else.
+/// Looks into a file; `config_json` is that of [`crate::LoadOptions`], `compiler` is that of [`EngineOptions`]. Starts an engine of its own: for commands that do nothing else.
 ///
 /// # Errors
 /// If the file is nothing that could be run, or is out of bounds.
-pub fn inspect(bytes: &[u8], compiler: Option<PathBuf>) -> Result<Inspection, TransformError> {
+pub fn inspect(
+    bytes: &[u8],
+    config_json: &str,
+    secrets: Secrets,
+    compiler: Option<PathBuf>,
+) -> Result<Inspection, TransformError> {
     let limits = Limits { component_bytes_max: usize::MAX, memory_bytes_max: 256 << 20, ..Limits::default() };
     let options =
         EngineOptions { calls_max: 1, memory_bytes_max: limits.memory_bytes_max, compiler, ..EngineOptions::default() };
@@ -50,7 +55,7 @@ pub fn inspect(bytes: &[u8], compiler: Option<PathBuf>) -> Result<Inspection, Tr
         .and_then(|()| engine.code(&prepared, None))
         .and_then(|(component, took)| {
             compile_ms = took.map_or(0, |took| took.as_millis() as u64);
-            engine.caller(&component, "inspect".into(), "{}".into(), &Grant::ALL, limits)
+            engine.caller(&component, "inspect".into(), config_json.into(), secrets, &Grant::ALL, limits)
         })
         .and_then(|caller| described(&caller));
     let (description, refusal) = match seen {

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use lakemill_model::Secrets;
 use wasmtime::Result;
 
 use crate::bindings::log::{Host, Level};
@@ -85,6 +86,7 @@ impl Drop for BatchLog {
 #[derive(Debug)]
 pub(crate) struct GuestLog {
     component: Arc<str>,
+    secrets: Arc<Secrets>,
     level: LogLevel,
     lines_max: u32,
     line_bytes_max: usize,
@@ -92,8 +94,14 @@ pub(crate) struct GuestLog {
 }
 
 impl GuestLog {
-    pub(crate) fn new(component: Arc<str>, level: LogLevel, lines_max: u32, line_bytes_max: usize) -> Self {
-        Self { component, level, lines_max, line_bytes_max, _batch: BatchLog::begin() }
+    pub(crate) fn new(
+        component: Arc<str>,
+        secrets: Arc<Secrets>,
+        level: LogLevel,
+        lines_max: u32,
+        line_bytes_max: usize,
+    ) -> Self {
+        Self { component, secrets, level, lines_max, line_bytes_max, _batch: BatchLog::begin() }
     }
 
     fn write(&mut self, level: Level, message: String) {
@@ -101,6 +109,7 @@ impl GuestLog {
             return;
         }
         let component = &*self.component;
+        let message = self.secrets.hide(&message).into_owned();
         let message = one_line(cut(message, self.line_bytes_max));
         match level {
             Level::Debug => tracing::debug!(target: "lakemill::guest", component, "{message}"),

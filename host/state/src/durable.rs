@@ -30,7 +30,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], written: impl FnOnce()) -> Resu
 }
 
 /// A new file beside `path`. No two writers have the same one: neither threads, nor processes that have one number in two containers.
-fn beside(path: &Path) -> Result<(PathBuf, File), StateError> {
+pub(crate) fn beside(path: &Path) -> Result<(PathBuf, File), StateError> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     loop {
         let mut name = path.file_name().unwrap_or_default().to_owned();

@@ -1,13 +1,16 @@
 //! `lakemill blame`: which code, batch and Kafka position are behind a row.
 
-use lakemill_lake::{Blamed, blame};
+use lakemill_lake::{Blame, Blamed, blame};
 use serde_json::json;
 
 use crate::exit::Failure;
 use crate::show::timestamp;
 
-/// Names the code, the batch and the Kafka position behind rows of a table.
+/// Names the code, the batch and the Kafka position behind rows of a table; without such a row it ends with 1.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n\
+\x20 lakemill blame ./lake/orders --where id=42\n\
+\x20 lakemill blame ./lake/_dead --where partition=0 --where offset=1234")]
 pub struct Args {
     /// The table's folder.
     table: String,
@@ -29,14 +32,15 @@ fn condition(text: &str) -> Result<(String, String), String> {
 
 /// Names them.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let rows =
+    let Blame { rows, why_none } =
         blame(&args.table, &args.conditions, args.rows_max).map_err(|error| Failure::invalid(error.to_string()))?;
+    if rows.is_empty() {
+        let why = why_none.map(|why| format!(": {why}")).unwrap_or_default();
+        return Err(Failure::runtime(format!("no such row in {}{why}", args.table)));
+    }
     if args.json {
         println!("{}", json!({ "ok": true, "rows": rows }));
         return Ok(());
-    }
-    if rows.is_empty() {
-        println!("no such row in {}", args.table);
     }
     for row in &rows {
         print(row);

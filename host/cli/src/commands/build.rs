@@ -13,6 +13,7 @@ const SCRIPT: &str = include_str!("../../../../scripts/build-guest.sh");
 
 /// Compiles a Rust transform to WebAssembly; finds or installs what that needs.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  lakemill build\n  lakemill build transforms/my-orders --out components")]
 pub struct Args {
     /// The transform's folder.
     #[arg(default_value = ".")]

@@ -17,6 +17,7 @@ const PARTITIONS: i32 = 8;
 
 /// Streams a made-up shop's changes through `clean` and `split` into Delta tables.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  lakemill demo\n  lakemill demo --brokers localhost:9092")]
 pub struct Args {
     /// Change events, a few of them broken.
     #[arg(long, default_value_t = 200_000)]

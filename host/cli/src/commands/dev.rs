@@ -14,11 +14,16 @@ use crate::commands::{build, test};
 use crate::compiler;
 use crate::exit::Failure;
 use crate::rows::{Change, Rows, changes, rows};
+use crate::settings::{self, Settings};
 use crate::show::{CONTROL, catch_signals};
 use crate::watch::{Watch, WatchMode};
 
 /// On every save, builds a transform, runs its cases, and shows what it makes of events now and what it made before.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n\
+\x20 lakemill dev\n\
+\x20 lakemill dev my-orders --events captured.jsonl --last 100\n\
+\x20 lakemill dev --config '{\"tax_rate\": 0.2}' --once")]
 pub struct Args {
     /// The transform's folder.
     #[arg(default_value = ".")]
@@ -29,9 +34,9 @@ pub struct Args {
     /// The last so many of them.
     #[arg(long, default_value_t = 1_000)]
     last: usize,
-    /// Its configuration, a JSON object.
-    #[arg(long, default_value = "{}")]
-    config: String,
+    /// Its configuration, a JSON object; that of the folder's `pipeline.yaml` if left out.
+    #[arg(long, value_name = "JSON")]
+    config: Option<String>,
     /// How saves are noticed.
     #[arg(long, value_enum, default_value = "notify")]
     watch: WatchMode,
@@ -100,7 +105,8 @@ fn round(args: &Args) -> Result<Round, Failure> {
         false => (0, Vec::new()),
     };
     let (test, started) = (started.elapsed(), Instant::now());
-    let transform = tryout::load(&component, args.config.clone(), compiler::program())?;
+    let Settings { json, secrets } = settings::of(args.config.as_deref(), &args.folder, &component)?;
+    let transform = tryout::load_hiding(&component, json, secrets, compiler::program())?;
     let records = records(args)?;
     let mut raw = RawBatch::default();
     for (offset, (key, value)) in (0..).zip(&records) {

@@ -13,6 +13,7 @@ use crate::exit::Failure;
 
 /// Checks whether `build` and `run` would work here; changes nothing.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  lakemill doctor\n  lakemill doctor pipeline.yaml")]
 pub struct Args {
     /// A pipeline file: its components, source and tables are checked as well.
     file: Option<PathBuf>,

@@ -1,18 +1,25 @@
 //! `lakemill inspect`: what a component is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lakemill_model::{Description, OutputColumn};
 use serde_json::{Value, json};
 
 use crate::compiler;
 use crate::exit::Failure;
+use crate::settings::{self, Settings};
 
 /// Shows what a component imports, exports and writes.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  lakemill inspect clean.wasm\n  lakemill inspect clean.wasm --config '{\"tax_rate\": 0.2}'"
+)]
 pub struct Args {
     /// A component, or a core module with embedded WIT.
     file: PathBuf,
+    /// Its configuration, a JSON object; that of `pipeline.yaml` in this folder if left out, if that names the component.
+    #[arg(long, value_name = "JSON")]
+    config: Option<String>,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -22,7 +29,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let bytes = std::fs::read(&args.file)
         .map_err(|error| Failure::invalid(format!("read {}: {error}", args.file.display())))?;
-    let found = lakemill_runtime::inspect(&bytes, compiler::program())
+    let Settings { json: config, secrets } = settings::of(args.config.as_deref(), Path::new("."), &args.file)?;
+    let found = lakemill_runtime::inspect(&bytes, &config, secrets, compiler::program())
         .map_err(|error| Failure::invalid(format!("{}: {error}", args.file.display())))?;
     if args.json {
         let object = json!({
@@ -34,6 +42,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             "exports": found.exports,
             "compile_ms": found.compile_ms,
             "description": found.description.as_ref().map(description),
+            "refusal": found.refusal,
         });
         println!("{object}");
         return Ok(());
@@ -45,9 +54,21 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     println!("compiles in {} ms", found.compile_ms);
     match &found.description {
         Some(of) => print!("{}", text(of)),
-        None => println!("describe needs a configuration: it refuses an empty one"),
+        None => println!("no description: {}", without(found.refusal.as_deref().unwrap_or_default(), &config)),
     }
     Ok(())
+}
+
+/// Why there is no description; if it is the configuration, what to do.
+fn without(refusal: &str, config: &str) -> String {
+    match refusal.contains("refuses its configuration") {
+        true if config == "{}" => format!(
+            "{refusal}\n  it was asked with an empty configuration: give it one with `--config '{{...}}'`, or run this in the folder of the \
+             pipeline.yaml that has it"
+        ),
+        true => format!("{refusal}\n  it was asked with the configuration of `--config`, or else of pipeline.yaml"),
+        false => refusal.to_owned(),
+    }
 }
 
 fn or_none(list: &[String]) -> String {

@@ -15,6 +15,7 @@ static SCAFFOLD: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/scaffold");
 
 /// Makes a transform of your own: a crate with tests, cases, events and a pipeline file.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  lakemill new my-orders\n  lakemill new my-orders --into transforms")]
 pub struct Args {
     /// Its name: lower-case letters, digits and hyphens. A folder of that name is made.
     name: String,

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use crate::exit::Failure;
 use crate::remote;
 
-/// Lets the components take over that a running pipeline has on trial (`run --shadow`, `run --canary`).
+/// Switches a running pipeline to the components that it is trying out (`run --shadow`, `run --canary`).
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  lakemill promote pipeline.yaml")]
 pub struct Args {
     /// The pipeline file.
     file: PathBuf,

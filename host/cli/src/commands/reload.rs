@@ -7,6 +7,7 @@ use crate::remote;
 
 /// Lets a running pipeline take up components that have changed on disk, and their `config`, `grants` and `limits` in the pipeline file.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  lakemill reload pipeline.yaml")]
 pub struct Args {
     /// The pipeline file.
     file: PathBuf,

@@ -7,8 +7,9 @@ use serde_json::json;
 use crate::exit::Failure;
 use crate::remote;
 
-/// Lets a pipeline go on that is parked, or waits after a fault.
+/// Resumes a parked pipeline, or ends the wait of one that tries again after a fault.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  lakemill resume pipeline.yaml\n  lakemill resume pipeline.yaml --over-budget")]
 pub struct Args {
     /// The pipeline file.
     file: PathBuf,

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use crate::exit::Failure;
 use crate::remote;
 
-/// Drops the components that a running pipeline has on trial, or takes its last swap back.
+/// Drops the components that a running pipeline is trying out, or returns to those before its last change.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  lakemill rollback pipeline.yaml")]
 pub struct Args {
     /// The pipeline file.
     file: PathBuf,

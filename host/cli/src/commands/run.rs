@@ -14,18 +14,24 @@ use crate::watch::{self, Watch, WatchMode};
 
 /// Runs a pipeline until it is stopped.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n\
+\x20 lakemill run pipeline.yaml\n\
+\x20 lakemill run pipeline.yaml --until-caught-up --json\n\
+\x20 lakemill run --watch pipeline.yaml --shadow\n\
+\x20 lakemill run pipeline.yaml --watch=poll --canary 10 --promote-after 100000\n\
+\x20 lakemill run pipeline.yaml --listen 127.0.0.1:9464")]
 pub struct Args {
     /// The pipeline file.
     file: PathBuf,
-    /// Stop at the ends that the topics have now.
+    /// Stop once everything has been read that was in the topics at the start.
     #[arg(long)]
     until_caught_up: bool,
-    /// Let components that change on disk take over while the pipeline runs.
-    #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "notify")]
+    /// Let components that change on disk take over while the pipeline runs; `--watch=poll` where the file system does not tell.
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, value_name = "HOW", default_missing_value = "notify")]
     watch: Option<WatchMode>,
     #[command(flatten)]
     trial: Trial,
-    /// Answer /livez, /readyz and /metrics here, such as 127.0.0.1:9464; nobody is asked who they are.
+    /// Answer /livez, /readyz and /metrics here, such as 127.0.0.1:9464; read-only and without authentication.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
     /// Take the place of a process that runs the pipeline out of the same state folder; it ends with its next commit.

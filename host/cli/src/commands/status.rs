@@ -9,6 +9,7 @@ use crate::remote;
 
 /// Shows where a running pipeline is.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  lakemill status pipeline.yaml\n  lakemill status pipeline.yaml --json")]
 pub struct Args {
     /// The pipeline file.
     file: PathBuf,

@@ -4,13 +4,16 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use lakemill_admin::client;
-use lakemill_pipeline::spec::SpecFile;
+use lakemill_pipeline::spec::Home;
 
 use crate::exit::Failure;
 use crate::remote::not_running;
 
 /// Shows live rows of a running pipeline, a JSON object a line; of a busy one, some of them.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n\
+\x20 lakemill tap pipeline.yaml --point decoded --limit 10\n\
+\x20 lakemill tap pipeline.yaml --point raw --limit 1000 > events/live.jsonl")]
 pub struct Args {
     /// The pipeline file.
     file: PathBuf,
@@ -27,8 +30,7 @@ pub struct Args {
 
 /// Shows them.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let file = SpecFile::read(&args.file)?;
-    let folder = file.state_folder();
+    let home = Home::read(&args.file)?;
     let (mut shown, mut out) = (0, std::io::stdout());
     let take = |line: &[u8]| {
         shown += 1;
@@ -36,9 +38,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         out.write_all(line).and_then(|()| out.flush()).is_ok() && args.limit.is_none_or(|limit| shown < limit)
     };
     let path = format!("/v1/tap?point={}", args.point);
-    match client::follow(&folder, &path, take) {
+    match client::follow(&home.folder, &path, take) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(not_running(&file)),
+        Ok(false) => Err(not_running(&home)),
         Err(error) => Err(Failure::runtime(format!("tap: {error}"))),
     }
 }

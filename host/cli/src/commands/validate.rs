@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use lakemill_pipeline::loader;
-use lakemill_pipeline::spec::{self, SpecFile};
+use lakemill_pipeline::spec::{self, References, SpecFile};
+use lakemill_pipeline::{assemble, loader};
 use serde_json::json;
 
 use crate::compiler;
@@ -11,10 +11,17 @@ use crate::exit::Failure;
 
 /// Checks a pipeline file and its components without touching the network.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n\
+\x20 lakemill validate pipeline.yaml\n\
+\x20 lakemill validate pipeline.yaml --no-env\n\
+\x20 lakemill validate --schema > pipeline.schema.json")]
 pub struct Args {
     /// The pipeline file.
     #[arg(required_unless_present = "schema")]
     file: Option<PathBuf>,
+    /// Do not look up what `${env:NAME}` and `${file:PATH}` stand for: for a place that does not have them, such as a build server.
+    #[arg(long)]
+    no_env: bool,
     /// Print the JSON Schema of pipeline files instead.
     #[arg(long)]
     schema: bool,
@@ -29,7 +36,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         println!("{}", spec::json_schema());
         return Ok(());
     };
-    let file = SpecFile::read(path)?;
+    let references = if args.no_env { References::Kept } else { References::LookedUp };
+    let file = SpecFile::read_with(path, references)?;
+    assemble::check_source(&file)?;
     let wiring = loader::check(&file, &compiler::options())?;
     if args.json {
         println!("{}", json!({"ok": true, "pipeline": file.spec.pipeline, "components": wiring}));

@@ -29,14 +29,7 @@ impl Connection {
     /// [`SourceError::Config`].
     pub fn open(options: &KafkaOptions) -> Result<Arc<Self>, SourceError> {
         let context = Context::new(options.properties.clone());
-        let consumer = options.client_config()?.create_with_context(context).map_err(|error| {
-            // Not `Display`: it shows the value.
-            let text = match error {
-                KafkaError::ClientConfig(_, text, name, _) => format!("property `{name}`: {text}"),
-                other => other.to_string(),
-            };
-            SourceError::Config(options.properties.redact(&text))
-        })?;
+        let consumer = options.client_config()?.create_with_context(context).map_err(|error| options.refused(error))?;
         Ok(Arc::new(Self(Some(consumer))))
     }
 }
@@ -56,7 +49,7 @@ impl Witness {
     /// # Errors
     /// [`SourceError::Config`].
     pub fn open(options: &KafkaOptions) -> Result<Arc<Self>, SourceError> {
-        let refused = |error: KafkaError| SourceError::Config(options.properties.redact(&error.to_string()));
+        let refused = |error: KafkaError| options.refused(error);
         let mut config = options.client_config()?;
         // Nobody polls it.
         config.set_log_level(RDKafkaLogLevel::Emerg).set("log_level", "0");

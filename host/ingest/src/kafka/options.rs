@@ -5,6 +5,7 @@ use std::time::Duration;
 use lakemill_model::SourceError;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
 
 use super::Properties;
 
@@ -75,6 +76,25 @@ impl KafkaOptions {
         let names = ["fetch.wait.max.ms", "fetch.error.backoff.ms", "reconnect.backoff.max.ms"];
         let set = names.iter().filter_map(|name| self.properties.get(name)?.parse().ok());
         Duration::from_millis(set.max().unwrap_or_default())
+    }
+
+    /// Checks them as far as that is possible without a network: that there are such properties, and that they can have such values.
+    ///
+    /// # Errors
+    /// [`SourceError::Config`].
+    pub fn check(&self) -> Result<(), SourceError> {
+        let config = self.client_config()?;
+        config.create_native_config().map(drop).map_err(|error| self.refused(error))
+    }
+
+    /// The client has refused its configuration.
+    pub(super) fn refused(&self, error: KafkaError) -> SourceError {
+        // Not `Display`: it shows the value.
+        let text = match error {
+            KafkaError::ClientConfig(_, text, name, _) => format!("property `{name}`: {text}"),
+            other => other.to_string(),
+        };
+        SourceError::Config(self.properties.redact(&text))
     }
 
     /// The client's configuration.
@@ -149,7 +169,7 @@ const OWNED: [(&str, &str); 21] = [
     ("bootstrap.servers", "set `brokers`"),
     ("metadata.broker.list", "set `brokers`"),
     ("group.id", "set `group`"),
-    ("client.id", "set `client_id`"),
+    ("client.id", "it is `lakemill-` and the name of the pipeline"),
     ("auto.offset.reset", "set `start`, and `on_data_loss` for what is gone"),
     ("enable.auto.commit", TABLES),
     ("auto.commit.enable", TABLES),
@@ -193,6 +213,15 @@ mod tests {
         assert_eq!(config.get("fetch.wait.max.ms"), Some("7"), "tuning is free");
         assert_eq!(config.get("group.id"), Some("lakemill.p"));
         assert_eq!(config.get("client.id"), Some("lakemill-p"));
+    }
+
+    #[test]
+    fn properties_are_checked_without_a_network() {
+        let refused = |name: &str, value: &str| options(&[(name, value)]).check().expect_err(name).to_string();
+        assert!(refused("sasl.pasword", "hunter2").contains("property `sasl.pasword`: No such configuration property"));
+        let wrong = refused("fetch.min.bytes", "hunter2");
+        assert!(wrong.contains("property `fetch.min.bytes`") && !wrong.contains("hunter2"), "{wrong}");
+        options(&[("fetch.min.bytes", "5"), ("security.protocol", "ssl")]).check().expect("is fine");
     }
 
     #[test]

@@ -11,11 +11,15 @@ use super::written::{Batch, SinkSpec, Source, Spec, Start, Table};
 pub(super) fn check(spec: &Spec) -> Result<(), String> {
     name("pipeline", &spec.pipeline)?;
     source(&spec.source)?;
+    if let Some(path) = &spec.state.path {
+        plain("state.path", path)?;
+    }
     batch(&spec.batch)?;
     if spec.transforms.is_empty() {
         return Err("`transforms` is empty: name at least one component".into());
     }
     for (n, transform) in spec.transforms.iter().enumerate() {
+        plain(&format!("transforms[{n}].component"), &transform.component)?;
         let limits = &transform.limits;
         range(&format!("transforms[{n}].limits.batch_ms_max"), limits.batch_ms_max, 1, 600_000)?;
         range(&format!("transforms[{n}].limits.memory"), limits.memory.0, 1 << 20, 1 << 32)?;
@@ -31,6 +35,7 @@ pub(super) fn check(spec: &Spec) -> Result<(), String> {
         let key = format!("sinks.{sink}");
         name(&key, sink)?;
         if let Some(table) = one_of(&key, of)? {
+            local(&format!("{key}.{}.path", if of.delta.is_some() { "delta" } else { "parquet" }), &table.path)?;
             own_path(&mut paths, key, &table.path)?;
         }
     }
@@ -39,6 +44,7 @@ pub(super) fn check(spec: &Spec) -> Result<(), String> {
             return Err(format!("`sinks.{key}`: this name is taken by the pipeline's own `{key}`"));
         }
         if let Some(table) = table {
+            local(&format!("{key}.delta.path"), &table.delta.path)?;
             own_path(&mut paths, key.into(), &table.delta.path)?;
         }
     }
@@ -77,7 +83,11 @@ fn source(source: &Source) -> Result<(), String> {
         (None, Some(files)) if files.paths.is_empty() => {
             return Err("`source.files.paths` is empty: name at least one file".into());
         }
-        (None, Some(_)) => {}
+        (None, Some(files)) => {
+            for (n, path) in files.paths.iter().enumerate() {
+                plain(&format!("source.files.paths[{n}]"), path)?;
+            }
+        }
         _ => return Err("`source` needs exactly one of `kafka` and `files`".into()),
     }
     if let Some(Texts(texts)) = &source.unavailable_placeholder {
@@ -112,7 +122,23 @@ fn one_of<'a>(key: &str, sink: &'a SinkSpec) -> Result<Option<&'a Table>, String
     match (&sink.delta, &sink.parquet, &sink.console) {
         (Some(table), None, None) | (None, Some(table), None) => Ok(Some(table)),
         (None, None, Some(_)) => Ok(None),
-        _ => Err(format!("`{key}` needs exactly one of `delta`, `parquet` and `console`")),
+        (None, None, None) if sink.discard => Ok(None),
+        _ => Err(format!("`{key}` needs exactly one of `delta`, `parquet` and `console`, or the word `discard`")),
+    }
+}
+
+/// A folder that tables can be in.
+fn local(key: &str, path: &str) -> Result<(), String> {
+    lakemill_lake::local_path(path).map(drop).map_err(|reason| format!("`{key}`: {reason}"))
+}
+
+/// A path and no URL.
+fn plain(key: &str, path: &str) -> Result<(), String> {
+    match path.split_once("://") {
+        Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
+            Err(format!("`{key}`: `{path}`: {scheme} is not supported here; give a path of the local file system"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -72,15 +72,36 @@ fn broken_yaml_says_where() {
 }
 
 #[test]
-fn secrets_come_from_files_and_the_environment_only() {
+fn settings_are_resolved_to_any_depth_and_their_values_are_known_as_secrets() {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("pw"), "s3cret\n").expect("writes");
-    let resolve = |text: &str| units::Template(text.into()).resolve(folder.path());
-    assert_eq!(resolve("a-${file:pw}-b"), Ok("a-s3cret-b".into()));
-    assert_eq!(resolve("plain"), Ok("plain".into()));
-    assert!(resolve("${env:LAKEMILL_SURELY_NOT_SET}").expect_err("unset").contains("is not set"));
-    assert!(resolve("${nope}").expect_err("unknown").contains("names nothing"));
-    assert!(resolve("${file:pw").expect_err("open").contains("without its"));
+    for (name, text) in [("pw", "s3cret\n"), ("rate", "0.25"), ("on", "true")] {
+        std::fs::write(folder.path().join(name), text).expect("writes");
+    }
+    let configured = |text: &str| {
+        let mut secrets = lakemill_model::Secrets::default();
+        let config = serde_json::from_str(text).expect("JSON");
+        let resolved = units::configured(
+            &config,
+            Lookup { folder: folder.path(), references: References::LookedUp },
+            &mut secrets,
+        );
+        resolved.map(|resolved| (serde_json::Value::Object(resolved), secrets))
+    };
+    let (resolved, secrets) = configured(
+        r#"{"a":[{"b":"x-${file:pw}"}],"n":"${file:rate|number}","t":"${file:rate}","y":"${file:on|boolean}","l":"$${x}"}"#,
+    )
+    .expect("is fine");
+    let expected = r#"{"a":[{"b":"x-s3cret"}],"n":0.25,"t":"0.25","y":true,"l":"${x}"}"#;
+    assert_eq!(resolved, serde_json::from_str::<serde_json::Value>(expected).expect("JSON"));
+    assert_eq!(secrets.hide("it is s3cret"), "it is ${file:pw}");
+    for (config, expected) in [
+        (r#"{"n":"${file:pw|number}"}"#, "is not a number"),
+        (r#"{"n":"x${file:rate|number}"}"#, "must stand alone"),
+        (r#"{"n":"${LAKEMILL_SALT}"}"#, "did you mean `${env:LAKEMILL_SALT}`?"),
+    ] {
+        let message = configured(config).expect_err(config);
+        assert!(message.contains(expected) && !message.contains("s3cret"), "{config}: {message}");
+    }
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! Values with a unit, and values that name a secret.
 
 use std::borrow::Cow;
-use std::path::Path;
 use std::time::Duration;
 
+use lakemill_model::Secrets;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::reference::{self, As, Lookup, Part, Reference};
 
 /// A time span: `200ms`, `10s`, `5m`, `1h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,32 +76,67 @@ impl JsonSchema for Size {
 pub struct Template(pub String);
 
 impl Template {
-    /// The text with its secrets in place. `folder` is where relative file paths start.
+    /// The text with its secrets in place, which `secrets` learns.
     ///
     /// # Errors
     /// Says which variable or file is missing; never what one holds.
-    pub fn resolve(&self, folder: &Path) -> Result<String, String> {
-        let (mut out, mut rest) = (String::new(), self.0.as_str());
-        while let Some(start) = rest.find("${") {
-            let (before, after) = (&rest[..start], &rest[start + 2..]);
-            let (name, tail) =
-                after.split_once('}').ok_or_else(|| format!("`{}`: a `${{` without its `}}`", self.0))?;
-            out += before;
-            out += &lookup(name, folder)?;
-            rest = tail;
-        }
-        Ok(out + rest)
+    pub fn resolve(&self, lookup: Lookup<'_>, secrets: &mut Secrets) -> Result<String, String> {
+        let look_up = |reference: Reference<'_>| {
+            let value = lookup.of(reference)?;
+            secrets.add(&value, reference.whole);
+            Ok(value)
+        };
+        reference::resolved(&self.0, look_up).map(Cow::into_owned)
     }
 }
 
-fn lookup(name: &str, folder: &Path) -> Result<String, String> {
-    match name.split_once(':') {
-        Some(("env", variable)) => {
-            std::env::var(variable).map_err(|_| format!("`${{env:{variable}}}`: the environment variable is not set"))
+/// A transform's configuration with its secrets in place, which `secrets` learns.
+///
+/// # Errors
+/// Says which variable or file is missing, or does not hold what it is to become; never what one holds.
+pub fn configured(
+    config: &Map<String, Value>,
+    lookup: Lookup<'_>,
+    secrets: &mut Secrets,
+) -> Result<Map<String, Value>, String> {
+    config.iter().map(|(key, value)| Ok((key.clone(), setting(value, lookup, secrets)?))).collect()
+}
+
+fn setting(value: &Value, lookup: Lookup<'_>, secrets: &mut Secrets) -> Result<Value, String> {
+    Ok(match value {
+        Value::String(text) => {
+            let text = Template(text.clone());
+            let resolved = text.resolve(lookup, secrets)?;
+            match reference::becomes(&text.0)? {
+                As::Text => Value::String(resolved),
+                As::Number | As::Boolean => serde_json::from_str(&resolved).map_err(|error| error.to_string())?,
+            }
         }
-        Some(("file", path)) => std::fs::read_to_string(folder.join(path))
-            .map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
-            .map_err(|error| format!("`${{file:{path}}}`: {error}")),
-        _ => Err(format!("`${{{name}}}` names nothing: write ${{env:NAME}} or ${{file:PATH}}")),
+        Value::Array(items) => {
+            Value::Array(items.iter().map(|item| setting(item, lookup, secrets)).collect::<Result<_, _>>()?)
+        }
+        Value::Object(entries) => Value::Object(configured(entries, lookup, secrets)?),
+        plain => plain.clone(),
+    })
+}
+
+/// The references of a configuration, as they are written.
+pub(crate) fn names(config: &Map<String, Value>) -> Vec<String> {
+    fn add(value: &Value, names: &mut Vec<String>) {
+        match value {
+            Value::String(text) => {
+                for part in reference::parts(text).into_iter().flatten() {
+                    if let Part::Reference(reference) = part {
+                        names.push(reference.whole.to_owned());
+                    }
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| add(item, names)),
+            Value::Object(entries) => entries.values().for_each(|value| add(value, names)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
     }
+    let mut names = Vec::new();
+    config.values().for_each(|value| add(value, &mut names));
+    names
 }

@@ -7,6 +7,7 @@ use lakemill_model::DataType;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::sink::SinkSpec;
 use super::units::{Size, Span, Template};
 use super::values::{Declared, OutOfRange, Texts};
 
@@ -341,21 +342,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self { memory: Size(64 << 20), batch_ms_max: 1000 }
     }
-}
-
-/// Where rows go: exactly one of these.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SinkSpec {
-    /// A Delta table.
-    #[serde(default)]
-    pub delta: Option<Table>,
-    /// Parquet files with a manifest.
-    #[serde(default)]
-    pub parquet: Option<Table>,
-    /// One JSON object a row on standard output. Keeps no positions.
-    #[serde(default)]
-    pub console: Option<Console>,
 }
 
 /// A table for dead letters or late rows: `delta`.

@@ -1,18 +1,38 @@
 //! YAML into structs, with errors that say where, what was expected and what is there. The library's words stay inside.
 
+use std::path::Path;
+
 use serde::de::DeserializeOwned;
 use serde_saphyr::Error;
 
-use super::SpecError;
+use super::fill::{Step, fill};
+use super::near::nearest;
+use super::reference::References;
+use super::tree::Node;
+use super::{SpecError, syntax};
 
 /// How much of a wrong value is shown, in characters.
 const SHOWN_MAX: usize = 40;
 
-pub(super) fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, SpecError> {
-    serde_saphyr::from_str(text).map_err(|error| {
+/// `tree` is that of the text; `folder` and `references` are those of [`fill`].
+pub(super) fn parse<T: DeserializeOwned>(
+    file: &str,
+    text: &str,
+    tree: Option<&Node>,
+    folder: &Path,
+    references: &dyn Fn(&[Step<'_>]) -> References,
+) -> Result<T, SpecError> {
+    let wrong = |place, message| SpecError { file: file.into(), place, message };
+    if let Some(broken) = syntax::broken(text) {
+        return Err(wrong(Some(broken.place), broken.message));
+    }
+    let filled = fill(text, tree, folder, references).map_err(|refused| wrong(Some(refused.place), refused.message))?;
+    serde_saphyr::from_str(&filled.text).map_err(|error| {
         let error = error.without_snippet();
-        let place = error.location().map(|at| (at.line(), at.column()));
-        SpecError { file: file.into(), place, message: message(error, found(text, place)) }
+        let place = error.location().map(|at| filled.original((at.line(), at.column())));
+        // What stands in the file is shown, and not what was put into its place.
+        let message = message(error, found(text, place));
+        wrong(place, filled.values.hide(&message).into_owned())
     })
 }
 
@@ -68,8 +88,7 @@ fn found(text: &str, place: Option<(u64, u64)>) -> Option<&str> {
 }
 
 fn unknown(what: &str, found: &str, expected: &[&str]) -> String {
-    let near = |name: &&&str| strsim::damerau_levenshtein(found, name) <= 1 + name.len() / 3;
-    let best = expected.iter().filter(near).min_by_key(|name| strsim::damerau_levenshtein(found, name));
+    let best = nearest(found, expected.iter().copied());
     let list = expected.join(", ");
     match best {
         Some(best) => format!("unknown {what} `{found}`: did you mean `{best}`? Known here: {list}"),

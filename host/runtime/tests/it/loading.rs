@@ -1,5 +1,6 @@
 //! What is loaded, what is refused, what is kept.
 
+use lakemill_model::Secrets;
 use lakemill_model::{Image, OutputColumn, Transform, TransformError};
 use lakemill_runtime::{Grant, Kind, Limits, LoadOptions, inspect};
 
@@ -184,17 +185,22 @@ fn later_patches_of_the_contract_are_the_same_contract() {
 
 #[test]
 fn an_inspection() {
-    let seen = inspect(&probe(), None).expect("is a component");
+    let seen = inspect(&probe(), "{}", Secrets::default(), None).expect("is a component");
     assert_eq!((seen.kind, seen.bytes), (Kind::Module, probe().len()));
     assert_eq!(seen.grants, [Grant::Config, Grant::Log]);
     assert!(seen.unknown_imports.is_empty());
     assert_eq!(seen.exports, ["lakemill:transform/transformer@0.1.0"]);
     assert_eq!(seen.description.expect("describes itself").name, "probe");
 
-    let seen = inspect(&Raw { import: Some("wasi:clocks/monotonic@0.2.0".into()), ..Raw::default() }.module(), None)
-        .expect("is a component");
+    let seen = inspect(
+        &Raw { import: Some("wasi:clocks/monotonic@0.2.0".into()), ..Raw::default() }.module(),
+        "{}",
+        Secrets::default(),
+        None,
+    )
+    .expect("is a component");
     assert_eq!(seen.unknown_imports, ["wasi:clocks/monotonic@0.2.0"]);
     assert!(seen.description.is_none());
     assert!(seen.refusal.expect("says why").contains("WASI is not available"));
-    assert!(inspect(b"hello", None).is_err());
+    assert!(inspect(b"hello", "{}", Secrets::default(), None).is_err());
 }

@@ -3,7 +3,7 @@
 use crate::exports::lakemill::transform::transformer::Answer;
 use crate::lakemill::transform::batches::Batch;
 use crate::lakemill::transform::types::{Column, Emission, Image, Rejection, Values, VarLength};
-use crate::lakemill::transform::{log, panic as words};
+use crate::lakemill::transform::{config, log, panic as words};
 
 fn text(offsets: Vec<u32>, data: &[u8]) -> Values {
     Values::Text(VarLength { offsets, data: data.to_vec() })
@@ -59,6 +59,18 @@ pub fn of(mode: &str, batch: &Batch, offsets: &[i64]) -> Result<Answer, String> 
         "error" => return Err("I do not like these rows".into()),
         "undeclared" => drop(batch.column(Image::Row, "customer_id")),
         "chatter" => (0..1_000).for_each(|n| log::log(log::Level::Info, &format!("line {n} {}", "x".repeat(5_000)))),
+        // Its configuration wherever it can say something, and as the text of a row.
+        "blurt" => {
+            let config = config::json();
+            for level in [log::Level::Debug, log::Level::Info, log::Level::Warn, log::Level::Error] {
+                log::log(level, &config);
+            }
+            rejections = (1..rows as u32).map(|row| Rejection { row, reason: config.clone() }).collect();
+            emission.rows.truncate(1);
+            let ends = vec![0, config.len() as u32];
+            emission.columns = vec![plain(Values::Int64(offsets[..1].to_vec())), plain(text(ends, config.as_bytes()))];
+        }
+        "blurt_error" => return Err(config::json()),
         "no_such_output" => emission.output = 7,
         "no_such_row" => emission.rows[0] = rows as u32,
         "short_column" => emission.columns[0] = plain(Values::Int64(offsets[1..].to_vec())),

@@ -1,6 +1,7 @@
 //! Good and bad descriptions of the component, by mode.
 
 use crate::exports::lakemill::transform::transformer::Description;
+use crate::lakemill::transform::config;
 use crate::lakemill::transform::types::{
     ColumnRef, CopiedColumn, CopiedImage, DataType, DecimalType, Field, Image, Output, OutputColumn, Reads,
 };
@@ -27,6 +28,7 @@ pub fn of(mode: &str) -> Result<Description, String> {
     let mut name = "hostile".to_owned();
     match mode {
         "describe_error" => return Err("the config has no taste".into()),
+        "describe_blurt" => return Err(format!("`config.deep` must be a number, not {}", config::json())),
         "describe_trap" => core::arch::wasm32::unreachable(),
         "describe_loop" => loop {
             std::hint::black_box(0);

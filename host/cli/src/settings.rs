@@ -1,0 +1,60 @@
+//! The configuration of a single transform: given by hand, or that of the pipeline file beside it.
+
+use std::path::Path;
+
+use lakemill_model::Secrets;
+use lakemill_pipeline::spec::{Lookup, References, SpecFile, units};
+use serde_json::{Map, Value};
+
+use crate::exit::Failure;
+
+/// The pipeline file that `lakemill new` makes.
+const FILE: &str = "pipeline.yaml";
+
+/// A configuration with what its references stand for.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// One JSON object.
+    pub json: String,
+    /// What of it is not to be shown.
+    pub secrets: Secrets,
+}
+
+/// The configuration of `component`: `by_hand`, or else that of the `pipeline.yaml` in `folder`, if one is there that names a component of
+/// this file name; or else none.
+///
+/// # Errors
+/// If it is no JSON object, the file is wrong, or something is referred to that is not there.
+pub fn of(by_hand: Option<&str>, folder: &Path, component: &Path) -> Result<Settings, Failure> {
+    let (config, folder) = match by_hand {
+        Some(text) => (parse(text)?, Path::new(".").to_owned()),
+        None => match of_file(folder, component)? {
+            Some((config, folder)) => (config, folder),
+            None => (Map::new(), folder.to_owned()),
+        },
+    };
+    let mut secrets = Secrets::default();
+    let lookup = Lookup { folder: &folder, references: References::LookedUp };
+    let resolved = units::configured(&config, lookup, &mut secrets);
+    let resolved = resolved.map_err(|why| Failure::invalid(format!("the configuration: {why}")))?;
+    Ok(Settings { json: Value::Object(resolved).to_string(), secrets })
+}
+
+fn parse(text: &str) -> Result<Map<String, Value>, Failure> {
+    serde_json::from_str(text).map_err(|error| {
+        Failure::invalid(format!("--config is no JSON object: {error}; write --config '{{\"tax_rate\": 0.2}}'"))
+    })
+}
+
+fn of_file(folder: &Path, component: &Path) -> Result<Option<(Map<String, Value>, std::path::PathBuf)>, Failure> {
+    let path = folder.join(FILE);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let file = SpecFile::read_with(&path, References::Kept).map_err(|error| {
+        Failure::invalid(format!("{error}; it is read for the configuration: `--config` gives that by hand"))
+    })?;
+    let is_it = |path: &str| file.resolve(path).file_name() == component.file_name();
+    let transform = file.spec.transforms.iter().find(|transform| is_it(&transform.component));
+    Ok(transform.map(|transform| (transform.config.clone().unwrap_or_default(), file.folder.clone())))
+}
