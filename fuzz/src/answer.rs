@@ -78,6 +78,7 @@ fn batch(data: &[u8]) -> ChangeBatch {
             positions: BinaryArray::new_null(rows),
             snapshots: vec![false; rows],
             records: (0..rows as u32).collect(),
+            origins: None,
         },
     }
 }

@@ -93,7 +93,7 @@ fn fates(decoder: &Decoder, records: &[Record<'_>]) -> Vec<Fate> {
         batch.envelope.records.iter().for_each(|record| give(*record, Fate::Row));
     }
     let control = fates.iter().filter(|fate| fate.is_none()).count();
-    assert_eq!(control as u64, decoded.control, "{fates:?}");
+    assert_eq!(control, decoded.control.len(), "{fates:?}");
     fates.into_iter().map(|fate| fate.unwrap_or(Fate::Control)).collect()
 }
 
@@ -144,9 +144,17 @@ pub fn seeds() -> Vec<Vec<u8>> {
         None => with_schema(change),
     });
     let others = [
-        r#"{"ts_ms":5}"#,
-        r#"{"status":"BEGIN","id":"5","event_count":null}"#,
-        r#"{"source":{},"ddl":"CREATE TABLE t","tableChanges":[]}"#,
+        "{\"serverName\":\"shop\"}\x1f{\"ts_ms\":5}",
+        r#"{"status":"BEGIN","id":"5","event_count":null,"data_collections":null}"#,
+        r#"{"status":"END","id":"5","event_count":1,"data_collections":[]}"#,
+        r#"{"source":{"connector":"mysql"},"databaseName":"d","ddl":"CREATE TABLE t","tableChanges":[]}"#,
+        r#"{"source":{"server":"s"},"historyRecord":"{}"}"#,
+        r#"{"id":"01234567-89ab-cdef-0123-456789abcdef","type":"STARTED","aggregate_type":"a","additional_data":{}}"#,
+        r#"{"op":"m","source":{},"message":{"prefix":"p"}}"#,
+        "{\"payload\":{\"id\":1}}\x1f{\"payload\":{\"op\":\"c\",\"after\":{\"id\":1}}}",
+        r#"{"schema":{"type":"struct","name":"io.debezium.connector.common.Heartbeat"},"payload":{"ts_ms":1}}"#,
+        r#"{"schema":null,"payload":null}"#,
+        "\u{feff}null",
         r#"{"__op":"c","id":1}"#,
         r#"{"specversion":"1.0"}"#,
         "",

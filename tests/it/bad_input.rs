@@ -169,7 +169,7 @@ fn what_has_no_row_is_counted_and_passed_over() -> Result<()> {
         ),
         control(
             Some(r#"{"databaseName":"shop"}"#),
-            r#"{"source":{"ts_ms":1},"ts_ms":1,"databaseName":"shop","schemaName":null,"ddl":"ALTER TABLE orders","tableChanges":[]}"#,
+            r#"{"source":{"connector":"mysql","ts_ms":1},"ts_ms":1,"databaseName":"shop","schemaName":null,"ddl":"ALTER TABLE orders","tableChanges":[]}"#,
         ),
     ];
     let (pipeline, events) = with_neighbours(odd)?;

@@ -33,7 +33,13 @@ pub fn text(summary: &Summary, guest_memory_bytes: u64) -> prometheus::Result<St
     all.counter(
         "messaging_client_consumed_messages",
         "Records read: change events and control records.",
-        counts.rows_in + counts.records_control,
+        counts.records_read,
+    )?;
+    all.counters(
+        "lakemill_control_records",
+        "Records that belong to the stream and are no change events: read = in + control.",
+        "kind",
+        &counts.control.by_kind(),
     )?;
     let sinks: Vec<_> = summary.sinks.iter().map(|sink| (sink.name.as_str(), sink.rows)).collect();
     all.counters("lakemill_sink_rows", "Rows written, by sink.", "sink", &sinks)?;
@@ -196,9 +202,18 @@ mod tests {
             call_us: 1_500_000,
             memory_bytes_max: 65_536,
         };
+        let control = ControlCounts::default();
         let summary = Summary {
             pipeline: "orders".into(),
-            counts: Counts { rows_in: 9, rows_out: 5, rows_dead: 4, records_control: 2, ..Counts::default() },
+            counts: Counts {
+                rows_in: 9,
+                rows_out: 5,
+                rows_dead: 4,
+                records_read: 11,
+                records_control: 2,
+                control,
+                ..Counts::default()
+            },
             transforms: vec![transform],
             sinks: vec![SinkCounts { name: "out".into(), rows: 5 }],
             lag: Some(7),
@@ -217,6 +232,7 @@ mod tests {
         for line in [
             r#"lakemill_rows_total{fate="dead",pipeline="orders"} 4"#,
             r#"messaging_client_consumed_messages_total{pipeline="orders"} 11"#,
+            r#"lakemill_control_records_total{kind="heartbeat",pipeline="orders"} 0"#,
             r#"lakemill_sink_rows_total{pipeline="orders",sink="out"} 5"#,
             r#"lakemill_transform_rows_filtered_total{pipeline="orders",transform="clean"} 2"#,
             r#"lakemill_transform_seconds_total{pipeline="orders",transform="clean"} 1.5"#,

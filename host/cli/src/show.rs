@@ -100,3 +100,10 @@ pub fn timestamp(us: i64) -> String {
     let time = std::time::UNIX_EPOCH + Duration::from_micros(u64::try_from(us).unwrap_or(0));
     humantime::format_rfc3339_seconds(time).to_string()
 }
+
+/// Control records by kind, those that there are.
+pub fn kinds(by_kind: &[(&str, u64)]) -> String {
+    let there: Vec<_> =
+        by_kind.iter().filter(|(_, count)| *count > 0).map(|(kind, count)| format!("{kind} {count}")).collect();
+    if there.is_empty() { "none".into() } else { there.join(", ") }
+}

@@ -19,6 +19,7 @@ fn main() {
         after: some(&["status", "email", "total"]),
         row: Columns::All,
         positions: false,
+        origins: false,
     };
     for (name, projection) in [("everything", Projection::all()), ("what `clean` reads", clean)] {
         for schema in [false, true] {

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use lakemill_model::{ChangeBatch, Envelope, Op, RawRecord, range};
+use lakemill_model::{ChangeBatch, Envelope, Op, Origins, RawRecord, range};
 
 use crate::column::Builder;
+use crate::control::PATCH;
 use crate::convert::Values;
 use crate::image::{Fault, Image, Pass, Reading};
 use crate::layout::{Layout, Projection};
@@ -23,6 +24,8 @@ pub(crate) struct Building {
     envelope: Envelope,
     positions: Builder,
     wants_positions: bool,
+    /// Database, schema and table, if somebody reads them.
+    origins: Option<[Builder; 3]>,
     scratch: Vec<u8>,
     names: Names<Member>,
     source_names: Names<source::Member>,
@@ -35,9 +38,11 @@ enum Member {
     After,
     Op,
     Source,
-    TsMs,
-    /// A name that may tell what it is, as a mark; the second one if its value is null.
-    Mark(u8, u8),
+    /// MongoDB's patch of an update.
+    Patch,
+    Other,
+    /// A name that no envelope has.
+    Stranger,
 }
 
 fn member(name: &str) -> Member {
@@ -46,15 +51,9 @@ fn member(name: &str) -> Member {
         "after" => Member::After,
         "op" => Member::Op,
         "source" => Member::Source,
-        "ts_ms" => Member::TsMs,
-        "status" => Member::Mark(STATUS, STATUS),
-        "ddl" | "tableChanges" | "historyRecord" => Member::Mark(DDL, DDL),
-        "aggregate_type" => Member::Mark(NOTIFICATION, NOTIFICATION),
-        "__op" | "__deleted" => Member::Mark(FLAT, FLAT),
-        "patch" | "updateDescription" => Member::Mark(MONGO, OTHER),
-        "specversion" => Member::Mark(CLOUD, CLOUD),
-        "transaction" | "ts_us" | "ts_ns" => Member::Mark(0, 0),
-        _ => Member::Mark(OTHER, OTHER),
+        "patch" | "updateDescription" => Member::Patch,
+        "ts_ms" | "ts_us" | "ts_ns" | "transaction" | "message" => Member::Other,
+        _ => Member::Stranger,
     }
 }
 
@@ -64,33 +63,39 @@ pub(crate) enum Payload {
         event_time_us: Option<i64>,
         snapshot: bool,
     },
-    /// No change, but something that belongs to the stream.
-    Control {
-        event_time_us: Option<i64>,
-    },
+    /// A logical message.
+    Message,
+    /// No change event.
+    Other,
+}
+
+/// The key of a record.
+pub(crate) enum Key<'a> {
+    Absent,
+    /// It is there, and nobody reads it.
+    Unread,
+    /// It is there, and no JSON.
+    NotJson,
+    /// Its payload.
+    At(Cursor<'a>),
 }
 
 /// The members of an envelope, as far as they have been seen.
 #[derive(Default)]
 struct Seen<'a> {
     before: Option<usize>,
-    after: Option<usize>,
     has_after: bool,
     has_before: bool,
+    /// An image is a text: MongoDB's documents are.
+    text_image: Option<&'static str>,
+    /// How many members are `before` or `after`, perhaps null.
+    images: usize,
+    /// There is a member that no envelope has.
+    stranger: bool,
+    patch: bool,
     op: Option<std::borrow::Cow<'a, str>>,
     source: Option<SourceInfo<'a>>,
-    ts_ms: Option<i64>,
-    /// Other names that tell what it is.
-    marks: u8,
 }
-
-const STATUS: u8 = 1;
-const DDL: u8 = 2;
-const NOTIFICATION: u8 = 4;
-const FLAT: u8 = 8;
-const MONGO: u8 = 16;
-const CLOUD: u8 = 32;
-const OTHER: u8 = 64;
 
 impl Building {
     pub fn new(layout: Arc<Layout>, topic: Arc<str>, projection: &Projection, rows: usize) -> Self {
@@ -104,6 +109,7 @@ impl Building {
             positions: arrow_array::BinaryArray::from_vec(Vec::new()),
             snapshots: Vec::with_capacity(rows),
             records: Vec::with_capacity(rows),
+            origins: None,
         };
         let mut after = projection.after.clone();
         // Where there is an after, it is the row in all but odd cases: decoded at once.
@@ -127,6 +133,7 @@ impl Building {
             envelope,
             positions: Builder::new(lakemill_model::DataType::Bytes, rows),
             wants_positions: projection.positions,
+            origins: projection.origins.then(|| [(); 3].map(|()| Builder::new(lakemill_model::DataType::Text, rows))),
             scratch: Vec::new(),
             names: Names::new(member),
             source_names: Names::new(source::member),
@@ -141,7 +148,7 @@ impl Building {
     pub fn read(
         &mut self,
         payload: &mut Cursor<'_>,
-        key: Option<Cursor<'_>>,
+        key: Key<'_>,
         record: &RawRecord,
         index: u32,
         values: &Values,
@@ -158,17 +165,19 @@ impl Building {
     fn envelope(
         &mut self,
         cursor: &mut Cursor<'_>,
-        key: Option<Cursor<'_>>,
+        key: Key<'_>,
         record: &RawRecord,
         index: u32,
         values: &Values,
     ) -> Result<Payload, Fault> {
         let layout = self.layout.clone();
         if cursor.kind()? != Kind::Object {
-            return Err(Reason::NotAChange(format!("expected a change event, found {}", cursor.kind()?.name())).into());
+            cursor.skip()?;
+            return Ok(Payload::Other);
         }
         let how = |pass| Reading { slots: &layout.row, values, grows: layout.grows, checked: false, pass };
         let mut seen = Seen::default();
+        let wants = source::Wants { position: self.wants_positions, origin: self.origins.is_some() };
         let mut members = self.names.object(cursor)?;
         while let Some(member) = self.names.member(cursor, &mut members)? {
             match (member, cursor.kind()?) {
@@ -182,28 +191,34 @@ impl Building {
                     }
                 }
                 (Member::After, Kind::Object) => {
-                    seen.after = Some(cursor.at());
                     seen.has_after = true;
                     let how = Reading { checked: layout.checked, ..how(Pass::Both) };
                     self.after.read(cursor, self.rows, &how)?;
                 }
                 (Member::Op, Kind::Text) => seen.op = Some(cursor.string()?),
                 (Member::Source, Kind::Object) => {
-                    seen.source = Some(SourceInfo::read(cursor, self.wants_positions, &mut self.source_names)?);
+                    seen.source = Some(SourceInfo::read(cursor, wants, &mut self.source_names)?);
                 }
-                (Member::TsMs, Kind::Number) => seen.ts_ms = crate::convert::whole(cursor.number()?),
                 (member, kind) => {
-                    seen.marks |= match member {
-                        Member::Mark(_, mark) if kind == Kind::Null => mark,
-                        Member::Mark(mark, _) => mark,
-                        Member::Before | Member::After => 0,
-                        Member::Op | Member::Source | Member::TsMs => OTHER,
-                    };
+                    match (member, kind) {
+                        (Member::Before, Kind::Text) => seen.text_image = Some("before"),
+                        (Member::After, Kind::Text) => seen.text_image = Some("after"),
+                        (Member::Patch, Kind::Text | Kind::Object) => seen.patch = true,
+                        _ => {}
+                    }
+                    seen.images += usize::from(matches!(member, Member::Before | Member::After));
+                    seen.stranger |= matches!(member, Member::Stranger);
                     cursor.skip()?;
                 }
             }
         }
-        let Some(op) = &seen.op else { return without_op(&seen) };
+        // A row may have columns of these names: none of them is an object.
+        let is_bare = seen.images == 2 && !seen.stranger;
+        let is_envelope = seen.has_before || seen.has_after || seen.source.is_some() || is_bare;
+        let Some(op) = seen.op.as_deref().filter(|_| is_envelope) else { return Ok(Payload::Other) };
+        if op == "m" {
+            return Ok(Payload::Message);
+        }
         let op = Op::from_letter(op).ok_or_else(|| unknown_op(op))?;
         self.complete(cursor, key, &seen, op, &layout, values)?;
         Ok(self.push(record, index, op, &seen))
@@ -213,17 +228,25 @@ impl Building {
     fn complete(
         &mut self,
         cursor: &mut Cursor<'_>,
-        key: Option<Cursor<'_>>,
+        key: Key<'_>,
         seen: &Seen<'_>,
         op: Op,
         layout: &Layout,
         values: &Values,
     ) -> Result<(), Fault> {
         let lacks = |image: &str| Fault::Dead(Reason::NotAChange(format!("op {op} without `{image}`")));
+        if let Some(image) = seen.text_image {
+            let what = format!("`{image}` is a text: MongoDB's documents as text are not supported yet");
+            return Err(Reason::NotAChange(what).into());
+        }
         match op {
+            Op::Update if !seen.has_after && seen.patch => return Err(Reason::NotAChange(PATCH.into()).into()),
             Op::Read | Op::Create | Op::Update if !seen.has_after => return Err(lacks("after")),
-            Op::Delete if !seen.has_before && key.is_none() => {
+            Op::Delete if !seen.has_before && matches!(key, Key::Absent) => {
                 return Err(lacks("before` and without a key, that is without a `row"));
+            }
+            Op::Delete if !seen.has_before && matches!(key, Key::NotJson) => {
+                return Err(lacks("before` and with a key that is not JSON, that is without a `row"));
             }
             _ => {}
         }
@@ -242,7 +265,7 @@ impl Building {
             image.close(self.rows);
         }
         match key {
-            Some(mut key) => {
+            Key::At(mut key) => {
                 let how = Reading { slots: &layout.key, values, grows: layout.grows, checked: false, pass: Pass::Both };
                 if key.kind()? == Kind::Object {
                     self.key.read(&mut key, self.rows, &how)?;
@@ -250,7 +273,8 @@ impl Building {
                     self.key.read_single(&mut key, self.rows, &how)?;
                 }
             }
-            None => self.key.absent(self.rows),
+            Key::Unread => {}
+            Key::Absent | Key::NotJson => self.key.absent(self.rows),
         }
         self.key.close(self.rows);
         Ok(())
@@ -275,6 +299,12 @@ impl Building {
             }
             _ => self.positions.null(),
         }
+        for (place, column) in self.origins.iter_mut().flatten().enumerate() {
+            match source.and_then(|source| source.origin[place].as_deref()) {
+                Some(name) => column.bytes(name.as_bytes()),
+                None => column.null(),
+            }
+        }
         self.rows += 1;
         Payload::Row { event_time_us, snapshot }
     }
@@ -295,6 +325,7 @@ impl Building {
         envelope.snapshots.truncate(rows);
         envelope.records.truncate(rows);
         self.positions.truncate(rows);
+        self.origins.iter_mut().flatten().for_each(|column| column.truncate(rows));
     }
 
     /// Whose records they are.
@@ -310,6 +341,10 @@ impl Building {
 
     pub fn finish(mut self) -> ChangeBatch {
         self.envelope.positions = self.positions.finish().array.as_binary::<i32>().clone();
+        self.envelope.origins = self.origins.map(|columns| {
+            let [db, schema, table] = columns.map(|column| column.finish().array.as_string::<i32>().clone());
+            Origins { db, schema, table }
+        });
         ChangeBatch {
             schema: self.layout.schema.clone(),
             key: self.key.finish(self.rows),
@@ -320,31 +355,6 @@ impl Building {
     }
 }
 
-fn without_op(seen: &Seen<'_>) -> Result<Payload, Fault> {
-    let event_time_us = seen.ts_ms.and_then(|ms| ms.checked_mul(1000));
-    let none = !seen.has_before && !seen.has_after;
-    let has = |mark: u8| seen.marks & mark != 0;
-    if none && (has(STATUS) || has(DDL) || has(NOTIFICATION)) {
-        return Ok(Payload::Control { event_time_us: None });
-    }
-    if none && seen.marks == 0 && event_time_us.is_some() && seen.source.is_none() {
-        return Ok(Payload::Control { event_time_us });
-    }
-    let what = if has(CLOUD) {
-        "a CloudEvent: this version reads Debezium's own envelope only (`format: debezium-json`)"
-    } else if has(FLAT) {
-        "a flattened row (ExtractNewRecordState): this version reads Debezium's own envelope only"
-    } else if has(MONGO) {
-        "a MongoDB patch: set the connector's `capture.mode` to one with full documents"
-    } else {
-        "no `op`: not a Debezium change event"
-    };
-    Err(Reason::NotAChange(what.into()).into())
-}
-
 fn unknown_op(op: &str) -> Reason {
-    Reason::NotAChange(match op {
-        "m" => "op m is a logical message, not a change of a row".into(),
-        _ => format!("unknown op `{}`: expected r, c, u, d or t", op.chars().take(20).collect::<String>()),
-    })
+    Reason::NotAChange(format!("unknown op `{}`: expected r, c, u, d, t or m", op.chars().take(20).collect::<String>()))
 }

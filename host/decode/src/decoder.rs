@@ -1,20 +1,26 @@
 //! The decoder: takes the records of a batch in order and gives each one a fate: a row, a dead letter, or a control record.
 
+mod key;
+mod opening;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lakemill_model::{ChangeBatch, OutOfRange, RawBatch, RawRecord, RowSchema};
 
-use crate::building::{Building, Payload};
+pub(crate) use self::key::{Alone, payload as key_payload};
+use self::opening::Opened;
+use crate::building::{Building, Key, Payload};
 use crate::connect::{row_slots, slot, slots};
+use crate::control::{self, ControlKind, Verdict};
 use crate::convert::{PLACEHOLDER, Placeholder, Values};
 use crate::declared::DeclaredColumns;
-use crate::framing::{Frame, split};
+use crate::foreign;
 use crate::image::Fault;
 use crate::infer::{Sample, Shown, joined};
 use crate::layout::{Layout, Projection, Slot};
 use crate::reason::Reason;
-use crate::scan::{Cursor, Kind};
+use crate::scan::Cursor;
 
 /// Where column types come from where a record brings no schema part.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,15 +87,15 @@ pub struct Undecodable {
     pub reason: Reason,
 }
 
-/// What became of a batch: every record is a row of one of the batches, or dead, or counted in `control`.
+/// What became of a batch: every record is a row of one of the batches, or dead, or in `control`.
 #[derive(Debug, Default)]
 pub struct Decoded {
     /// One per topic and row schema; batches of one topic are in order.
     pub batches: Vec<ChangeBatch>,
     /// Records for the dead letters.
     pub dead: Vec<Undecodable>,
-    /// Tombstones, heartbeats, transaction and schema-change records, notifications.
-    pub control: u64,
+    /// Control records by their index into the batch's records: what they are.
+    pub control: Vec<(u32, ControlKind)>,
     /// How many dates and timestamps were out of range, and are what the policy makes of them: by topic and column.
     pub out_of_range: BTreeMap<(Arc<str>, Arc<str>), u64>,
     /// Topics whose first changes have other columns than the declared ones; each topic is told once.
@@ -135,17 +141,21 @@ struct Topic {
     inline: Option<Arc<Layout>>,
 }
 
-/// A record whose payload was found.
-struct Opened<'a> {
-    payload: Cursor<'a>,
-    /// What must follow it.
-    closing: fn(&mut Cursor<'a>) -> Result<(), crate::scan::Broken>,
-    layout: Arc<Layout>,
-}
-
 enum Stop {
     Dead(Reason),
+    /// It belongs to the stream and is no change; with its event time in microseconds since 1970, if it has one that counts.
+    Control(ControlKind, Option<i64>),
     Error(DecoderError),
+}
+
+impl Stop {
+    /// The same after so many bytes that were not looked at.
+    fn after(self, bytes: usize) -> Self {
+        match self {
+            Stop::Dead(Reason::NotJson { at, what }) => Stop::Dead(Reason::NotJson { at: at + bytes, what }),
+            stop => stop,
+        }
+    }
 }
 
 impl From<Reason> for Stop {
@@ -159,6 +169,9 @@ impl From<crate::scan::Broken> for Stop {
         Stop::Dead(broken.into())
     }
 }
+
+/// A byte order mark, which some programs write before UTF-8.
+const BOM: char = '\u{feff}';
 
 /// How many records of a topic are compared with the declared columns.
 const COMPARED: usize = 500;
@@ -223,8 +236,9 @@ impl Decoder {
         let mut sample = Sample::default();
         let records = raw.records()[from..].iter().filter(|record| record.topic == topic);
         for record in records.take(most) {
-            let Some(value) = raw.value(record).and_then(|bytes| std::str::from_utf8(bytes).ok()) else { continue };
-            let key = raw.key(record).and_then(|bytes| std::str::from_utf8(bytes).ok());
+            let text = |bytes| std::str::from_utf8(bytes).ok().map(|text: &str| text.strip_prefix(BOM).unwrap_or(text));
+            let Some(value) = raw.value(record).and_then(text) else { continue };
+            let key = raw.key(record).filter(|key| !key.is_empty()).and_then(text);
             sample.add(Cursor::new(value, self.config.depth_max), key, self.config.depth_max);
         }
         sample
@@ -242,6 +256,10 @@ impl Decoder {
             match run.record(index, record) {
                 Ok(()) => {}
                 Err(Stop::Dead(reason)) => run.decoded.dead.push(Undecodable { record: index as u32, reason }),
+                Err(Stop::Control(kind, event_time_us)) => {
+                    run.decoded.control.push((index as u32, kind));
+                    run.observe(index, event_time_us);
+                }
                 Err(Stop::Error(error)) => return Err(error),
             }
         }
@@ -303,19 +321,29 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn record(&mut self, index: usize, record: &RawRecord) -> Result<(), Stop> {
-        let Some(value) = self.raw.value(record).filter(|value| !value.is_empty()) else {
-            self.decoded.control += 1;
-            return Ok(());
+        let Some(bytes) = self.raw.value(record).filter(|value| !value.is_empty()) else {
+            return Err(Stop::Control(ControlKind::Tombstone, None));
         };
-        let value = utf8(value)?;
-        let key = match self.raw.key(record).filter(|key| !key.is_empty()) {
-            Some(key) => Some(utf8(key)?),
-            None => None,
-        };
+        let done = utf8(bytes).map_err(Stop::from).and_then(|value| match value.strip_prefix(BOM) {
+            None => self.text(index, record, value),
+            // RFC 8259, 8.1: a parser may skip it.
+            Some(value) => self.text(index, record, value).map_err(|stop| stop.after(BOM.len_utf8())),
+        });
+        match done {
+            // What it is instead says more than at which byte it is no JSON.
+            Err(Stop::Dead(reason @ (Reason::NotJson { .. } | Reason::NotUtf8 { .. }))) => {
+                Err(Stop::Dead(foreign::seen(bytes).map_or(reason, Reason::NotAChange)))
+            }
+            done => done,
+        }
+    }
+
+    fn text(&mut self, index: usize, record: &RawRecord, value: &'a str) -> Result<(), Stop> {
+        let key = self.key_text(record);
         if let Some(opened) = self.open_like_the_last(record, value, key) {
             match self.read(index, record, opened, key) {
                 // Begins like the one before it, and goes on in another way: it is looked at for itself, as if it had come alone.
-                Err(Stop::Dead(_)) => {}
+                Err(Stop::Dead(_) | Stop::Control(..)) => {}
                 done => return done,
             }
         }
@@ -325,15 +353,12 @@ impl<'a> Run<'a> {
 
     /// Reads the payload of a record that was opened.
     fn read(&mut self, index: usize, record: &RawRecord, opened: Opened<'a>, key: Option<&'a str>) -> Result<(), Stop> {
-        let Opened { mut payload, closing, mut layout } = opened;
+        let Opened { mut payload, closing, mut layout, schema, alone } = opened;
         let payload_at = payload.at();
         // An inferred layout grows by all columns of the record at once. What does not help then is broken in itself, and is
         // read once more for the reason.
         for attempt in 0..3 {
-            let key_cursor = match key {
-                Some(key) => self.key_payload(key)?,
-                None => None,
-            };
+            let key_cursor = self.key_payload(record, key, alone);
             if attempt == 2 {
                 layout = Arc::new(Layout { grows: false, ..(*layout).clone() });
             }
@@ -350,88 +375,27 @@ impl<'a> Run<'a> {
                         }
                         return Err(broken.into());
                     }
-                    self.count(index, &read);
-                    return Ok(());
+                    return match read {
+                        Payload::Row { event_time_us, snapshot } => {
+                            self.observe(index, event_time_us.filter(|_| !snapshot));
+                            Ok(())
+                        }
+                        Payload::Message => Err(Stop::Control(ControlKind::Message, None)),
+                        Payload::Other => {
+                            payload.seek(payload_at);
+                            Err(self.other(record, payload, schema, key)?)
+                        }
+                    };
                 }
                 Err(Fault::Dead(reason)) if layout.grows || attempt == 2 => return Err(reason.inferred().into()),
                 Err(Fault::Dead(reason)) => return Err(reason.into()),
                 Err(Fault::Grow) => {
                     payload.seek(payload_at);
-                    layout = self.grow(record, &layout, payload.clone(), key)?;
+                    layout = self.grow(record, &layout, payload.clone(), (key, alone))?;
                 }
             }
         }
         Err(Reason::NotAChange("it shows other columns each time it is read".into()).into())
-    }
-
-    /// Takes a frame that begins like the last one of its topic to be the same.
-    fn open_like_the_last(&self, record: &RawRecord, value: &'a str, key: Option<&str>) -> Option<Opened<'a>> {
-        let topic = &self.topics[usize::from(record.topic)];
-        let is_alike = !topic.prefix.is_empty()
-            && value.starts_with(&*topic.prefix)
-            && key_schema(key).is_some_and(|schema| schema == &*topic.key_schema);
-        let layout = topic.inline.clone().filter(|_| is_alike)?;
-        let mut payload = Cursor::new(value, self.decoder.config.depth_max);
-        payload.seek(topic.prefix.len());
-        Some(Opened { payload, closing: close_frame, layout })
-    }
-
-    /// Finds the payload and the layout that fits it.
-    fn open(
-        &mut self,
-        index: usize,
-        record: &RawRecord,
-        value: &'a str,
-        key: Option<&'a str>,
-    ) -> Result<Opened<'a>, Stop> {
-        let depth_max = self.decoder.config.depth_max;
-        let mut cursor = Cursor::new(value, depth_max);
-        match split(value, depth_max)? {
-            Frame::Bare => Ok(Opened { payload: cursor, closing: Cursor::end, layout: self.bare(index, record)? }),
-            Frame::Framed { schema: None, payload, .. } => {
-                cursor.seek(payload);
-                Ok(Opened { payload: cursor, closing: nothing, layout: self.bare(index, record)? })
-            }
-            Frame::Framed { schema: Some(schema), payload, schema_first } => {
-                let layout = Arc::new(inline_layout(schema, key, self.decoder.config.out_of_range)?);
-                let topic = &mut self.topics[usize::from(record.topic)];
-                let layout = topic.inline.clone().filter(|known| **known == *layout).unwrap_or(layout);
-                topic.inline = Some(layout.clone());
-                if schema_first {
-                    topic.prefix = value[..payload].into();
-                    topic.key_schema = key_schema(key).unwrap_or_default().into();
-                }
-                cursor.seek(payload);
-                Ok(Opened { payload: cursor, closing: nothing, layout })
-            }
-        }
-    }
-
-    /// The layout of records without a schema part.
-    fn bare(&mut self, index: usize, record: &RawRecord) -> Result<Arc<Layout>, Stop> {
-        let at = usize::from(record.topic);
-        if let Some(layout) = &self.topics[at].bare {
-            return Ok(layout.clone());
-        }
-        let layout = match (&self.decoder.config.mode, &self.decoder.declared) {
-            (SchemaMode::Inline, _) => {
-                return Err(Reason::Schema(
-                    "no schema part, but `source.schema: inline` says that every record brings one".into(),
-                )
-                .into());
-            }
-            (_, Some(declared)) => declared.clone(),
-            (_, None) => match self.decoder.known(&self.raw.topics()[at]) {
-                Some(known) => known,
-                None => {
-                    // All that the batch has: what an order of records shows first is to make no difference.
-                    let sample = self.decoder.sample(self.raw, index, record.topic, usize::MAX);
-                    self.decoder.inferred(&self.raw.topics()[at], sample.schema()).map_err(Stop::Error)?
-                }
-            },
-        };
-        self.topics[at].bare = Some(layout.clone());
-        Ok(layout)
     }
 
     /// The layout with the columns that this record adds, if the record is sound with them: one that is broken adds nothing.
@@ -440,7 +404,7 @@ impl<'a> Run<'a> {
         record: &RawRecord,
         layout: &Layout,
         payload: Cursor<'a>,
-        key: Option<&'a str>,
+        (key, alone): (Option<&'a str>, Alone),
     ) -> Result<Arc<Layout>, Stop> {
         let topic = &self.raw.topics()[usize::from(record.topic)];
         let mut sample = Sample::default();
@@ -449,7 +413,8 @@ impl<'a> Run<'a> {
         let wanted = Layout::inferred(&joined((*layout.schema).clone(), shown.clone()));
         let wanted = Arc::new(Layout { grows: false, ..wanted });
         let mut trial = Building::new(wanted, topic.clone(), &Projection::all(), 1);
-        let key = key.map_or(Ok(None), |key| self.key_payload(key))?;
+        let key =
+            key.and_then(|key| key_payload(key, self.decoder.config.depth_max, alone)).map_or(Key::NotJson, Key::At);
         match trial.read(&mut payload.clone(), key, record, 0, &self.decoder.values) {
             Ok(_) => {}
             Err(Fault::Dead(reason)) => return Err(reason.inferred().into()),
@@ -475,30 +440,28 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn key_payload(&self, key: &'a str) -> Result<Option<Cursor<'a>>, Stop> {
-        let depth_max = self.decoder.config.depth_max;
-        let mut cursor = Cursor::new(key, depth_max);
-        match split(key, depth_max) {
-            Ok(Frame::Bare) => {
-                cursor.skip().and_then(|_| cursor.end()).map_err(in_key)?;
-                cursor.seek(0);
-            }
-            Ok(Frame::Framed { payload, .. }) => cursor.seek(payload),
-            Err(broken) => return Err(in_key(broken).into()),
-        }
-        let is_null = cursor.kind().map_err(in_key)? == Kind::Null;
-        Ok((!is_null).then_some(cursor))
+    /// What a payload is that is no change.
+    fn other(
+        &self,
+        record: &RawRecord,
+        payload: Cursor<'a>,
+        schema: Option<&'a str>,
+        key: Option<&str>,
+    ) -> Result<Stop, Stop> {
+        let topic = &self.raw.topics()[usize::from(record.topic)];
+        Ok(
+            match control::judge(
+                payload,
+                &control::Beside { topic, key, schema, depth_max: self.decoder.config.depth_max },
+            )? {
+                Verdict::Control(kind, event_time_us) => Stop::Control(kind, event_time_us),
+                Verdict::Dead(reason) => Stop::Dead(reason),
+            },
+        )
     }
 
-    fn count(&mut self, index: usize, read: &Payload) {
-        let time = match read {
-            Payload::Row { event_time_us, snapshot } => event_time_us.filter(|_| !snapshot),
-            Payload::Control { event_time_us } => {
-                self.decoded.control += 1;
-                *event_time_us
-            }
-        };
-        self.decoded.event_times_us.extend(time.map(|time| (index as u32, time)));
+    fn observe(&mut self, index: usize, event_time_us: Option<i64>) {
+        self.decoded.event_times_us.extend(event_time_us.map(|time| (index as u32, time)));
     }
 
     fn finish(mut self) -> Decoded {
@@ -515,38 +478,6 @@ fn utf8(bytes: &[u8]) -> Result<&str, Reason> {
     simdutf8::compat::from_utf8(bytes).map_err(|error| Reason::NotUtf8 { at: error.valid_up_to() })
 }
 
-fn in_key(broken: crate::scan::Broken) -> Reason {
-    Reason::Cell { image: "key", column: "*".into(), what: format!("not JSON at byte {}: {}", broken.at, broken.what) }
-}
-
-/// After a payload that was found by its prefix: the end of the frame.
-fn close_frame(cursor: &mut Cursor<'_>) -> Result<(), crate::scan::Broken> {
-    cursor.space();
-    if !cursor.take(b'}') {
-        return cursor.broken("expected } after the payload");
-    }
-    cursor.end()
-}
-
-/// After a payload whose frame has been read to its end already.
-#[allow(clippy::unnecessary_wraps, reason = "one of several that are chosen from")]
-fn nothing(_: &mut Cursor<'_>) -> Result<(), crate::scan::Broken> {
-    Ok(())
-}
-
-/// The text of a key's schema part; empty without one; `None` if it is broken.
-fn key_schema(key: Option<&str>) -> Option<&str> {
-    let Some(key) = key else { return Some("") };
-    if !key.trim_start().starts_with('{') || !key.contains("\"schema\"") {
-        return Some("");
-    }
-    match split(key, 64) {
-        Ok(Frame::Framed { schema, .. }) => Some(schema.unwrap_or("")),
-        Ok(Frame::Bare) => Some(""),
-        Err(_) => None,
-    }
-}
-
 fn inline_layout(schema: &str, key: Option<&str>, policy: OutOfRange) -> Result<Layout, Reason> {
     let parse = |text: &str| {
         serde_json::from_str::<serde_json::Value>(text).map_err(|e| Reason::Schema(format!("its schema part: {e}")))
@@ -558,7 +489,7 @@ fn inline_layout(schema: &str, key: Option<&str>, policy: OutOfRange) -> Result<
         Err(_) if !schema.contains("Envelope") => Vec::new(),
         Err(reason) => return Err(Reason::Schema(reason)),
     };
-    let key_slots = match key_schema(key).filter(|text| !text.is_empty()) {
+    let key_slots = match Some(key::schema(key)).filter(|text| !text.is_empty()) {
         Some(text) => {
             let of = parse(text)?;
             if of["type"] == "struct" {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lakemill_model::{DataType, Field, RowSchema};
 
 use crate::convert::{is_exact, is_whole, named, whole};
+use crate::decoder::Alone;
 use crate::framing::{Frame, split};
 use crate::scan::{Broken, Cursor, Kind};
 
@@ -188,8 +189,10 @@ impl Sample {
 type Images<'a> = ([Option<Cursor<'a>>; 2], Option<Cursor<'a>>);
 
 fn images<'a>(mut payload: Cursor<'a>, key: Option<&'a str>, depth_max: usize) -> Option<Images<'a>> {
-    if let Frame::Framed { payload: at, .. } = split(payload.text(), depth_max).ok()? {
+    let mut alone = Alone(false);
+    if let Frame::Framed { payload: at, alone: is_alone, .. } = split(payload.text(), depth_max).ok()? {
         payload.seek(at);
+        alone = is_alone;
     }
     let mut members = payload.object().ok()?;
     let (mut is_change, mut before, mut after) = (false, None, None);
@@ -203,18 +206,8 @@ fn images<'a>(mut payload: Cursor<'a>, key: Option<&'a str>, depth_max: usize) -
         }
         payload.skip().ok()?;
     }
-    let key = match key {
-        None => None,
-        Some(key) => {
-            let mut cursor = Cursor::new(key, depth_max);
-            if let Frame::Framed { payload, .. } = split(key, depth_max).ok()? {
-                cursor.seek(payload);
-            }
-            let start = cursor.clone();
-            cursor.skip().ok()?;
-            Some(start)
-        }
-    };
+    // A key that is not JSON has no columns.
+    let key = key.and_then(|key| crate::decoder::key_payload(key, depth_max, alone));
     is_change.then_some(([before, after], key))
 }
 

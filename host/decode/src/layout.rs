@@ -53,12 +53,21 @@ pub struct Projection {
     pub row: Columns,
     /// Whether source positions are read.
     pub positions: bool,
+    /// Whether the database, schema and table of `source` are read.
+    pub origins: bool,
 }
 
 impl Projection {
     /// Everything.
     pub fn all() -> Self {
-        Self { key: Columns::All, before: Columns::All, after: Columns::All, row: Columns::All, positions: true }
+        Self {
+            key: Columns::All,
+            before: Columns::All,
+            after: Columns::All,
+            row: Columns::All,
+            positions: true,
+            origins: true,
+        }
     }
 }
 

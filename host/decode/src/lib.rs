@@ -7,9 +7,11 @@
 mod building;
 mod column;
 mod connect;
+mod control;
 mod convert;
 mod declared;
 mod decoder;
+mod foreign;
 mod framing;
 mod image;
 mod infer;
@@ -19,6 +21,7 @@ mod reason;
 mod scan;
 mod source;
 
+pub use control::ControlKind;
 pub use declared::{DeclaredColumn, DeclaredColumns, Form};
 pub use decoder::{Decoded, Decoder, DecoderConfig, DecoderError, OtherColumns, SchemaMode, Settle, Undecodable};
 pub use infer::joined;

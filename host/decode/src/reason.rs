@@ -20,7 +20,7 @@ pub enum Reason {
         /// What is wrong there.
         what: &'static str,
     },
-    /// JSON, but no change event that this decoder knows.
+    /// No change event that this decoder knows: other JSON, or another encoding.
     NotAChange(String),
     /// A cell is not what its column takes.
     Cell {

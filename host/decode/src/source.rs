@@ -1,4 +1,4 @@
-//! Debezium's `source` block: event time, snapshot flag, and the place in the source's log as bytes that compare as the log
+//! Debezium's `source` block: event time, snapshot flag, the table that the change is of, and the place in the source's log as bytes that compare as the log
 //! does. Fields by connector: each connector's `SourceInfo` in Debezium.
 
 use std::borrow::Cow;
@@ -11,9 +11,19 @@ use crate::scan::{Broken, Cursor, Kind};
 pub(crate) struct SourceInfo<'a> {
     pub ts_ms: Option<i64>,
     pub snapshot: bool,
+    /// Database, schema, table (of MongoDB, the collection).
+    pub origin: [Option<Cow<'a, str>>; 3],
     connector: Cow<'a, str>,
     /// Values of fields that make positions, by place in [`FIELDS`]; numbers as written.
     values: [Option<Cow<'a, str>>; FIELDS.len()],
+}
+
+/// What somebody reads of the block.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wants {
+    pub position: bool,
+    /// Database, schema and table.
+    pub origin: bool,
 }
 
 /// What a member of the block is.
@@ -22,6 +32,8 @@ pub(crate) enum Member {
     TsMs,
     Snapshot,
     Connector,
+    /// By place in [`SourceInfo::origin`].
+    Origin(usize),
     /// By place in [`FIELDS`].
     Field(usize),
     Other,
@@ -33,6 +45,9 @@ pub(crate) fn member(name: &str) -> Member {
         "ts_ms" => Member::TsMs,
         "snapshot" => Member::Snapshot,
         "connector" => Member::Connector,
+        "db" => Member::Origin(0),
+        "schema" => Member::Origin(1),
+        "table" | "collection" => Member::Origin(2),
         _ => FIELDS.iter().position(|field| *field == name).map_or(Member::Other, Member::Field),
     }
 }
@@ -67,7 +82,7 @@ const SSN: usize = 11;
 const ORD: usize = 12;
 
 impl<'a> SourceInfo<'a> {
-    pub fn read(cursor: &mut Cursor<'a>, positions: bool, names: &mut Names<Member>) -> Result<Self, Broken> {
+    pub fn read(cursor: &mut Cursor<'a>, wants: Wants, names: &mut Names<Member>) -> Result<Self, Broken> {
         let mut info = SourceInfo::default();
         let mut members = names.object(cursor)?;
         while let Some(member) = names.member(cursor, &mut members)? {
@@ -75,11 +90,12 @@ impl<'a> SourceInfo<'a> {
                 (Member::TsMs, Kind::Number) => info.ts_ms = crate::convert::whole(cursor.number()?),
                 (Member::Snapshot, Kind::Text) => info.snapshot = !matches!(&*cursor.string()?, "false" | ""),
                 (Member::Snapshot, Kind::Bool) => info.snapshot = cursor.bool()?,
-                (Member::Connector, Kind::Text) if positions => info.connector = cursor.string()?,
-                (Member::Field(place), Kind::Text) if positions => info.values[place] = Some(cursor.string()?),
-                (Member::Field(place), Kind::Number) if positions => {
+                (Member::Connector, Kind::Text) if wants.position => info.connector = cursor.string()?,
+                (Member::Field(place), Kind::Text) if wants.position => info.values[place] = Some(cursor.string()?),
+                (Member::Field(place), Kind::Number) if wants.position => {
                     info.values[place] = Some(cursor.number()?.into());
                 }
+                (Member::Origin(place), Kind::Text) if wants.origin => info.origin[place] = Some(cursor.string()?),
                 _ => drop(cursor.skip()?),
             }
         }
@@ -171,7 +187,12 @@ mod tests {
     use super::*;
 
     fn position(json: &str) -> Option<Vec<u8>> {
-        let info = SourceInfo::read(&mut Cursor::new(json, 9), true, &mut Names::new(member)).expect("JSON");
+        let info = SourceInfo::read(
+            &mut Cursor::new(json, 9),
+            Wants { position: true, origin: true },
+            &mut Names::new(member),
+        )
+        .expect("JSON");
         let mut out = Vec::new();
         info.position(&mut out).then_some(out)
     }
@@ -236,8 +257,27 @@ mod tests {
             (r#"{"snapshot":null}"#, false),
             ("{}", false),
         ] {
-            let info = SourceInfo::read(&mut Cursor::new(json, 9), false, &mut Names::new(member)).expect("JSON");
+            let info =
+                SourceInfo::read(&mut Cursor::new(json, 9), Wants::default(), &mut Names::new(member)).expect("JSON");
             assert_eq!(info.snapshot, expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn the_table_by_connector() {
+        for (json, expected) in [
+            (r#"{"connector":"postgresql","db":"shop","schema":"public","table":"orders"}"#, "shop public orders"),
+            (r#"{"connector":"mysql","db":"shop","table":"orders"}"#, "shop - orders"),
+            (r#"{"connector":"mongodb","db":"shop","collection":"orders"}"#, "shop - orders"),
+            (r#"{"connector":"mysql","db":null,"schema":7,"table":"ord\u00e9rs"}"#, "- - ordérs"),
+            ("{}", "- - -"),
+        ] {
+            let mut names = Names::new(member);
+            let wants = Wants { origin: true, ..Wants::default() };
+            let info = SourceInfo::read(&mut Cursor::new(json, 9), wants, &mut names).expect("JSON");
+            assert_eq!(info.origin.map(|name| name.unwrap_or("-".into())).join(" "), expected, "{json}");
+            let info = SourceInfo::read(&mut Cursor::new(json, 9), Wants::default(), &mut names).expect("JSON");
+            assert_eq!(info.origin, [None, None, None], "nobody reads it");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, BinaryArray, UInt32Array, cast::AsArray};
+use arrow_array::{Array, ArrayRef, BinaryArray, StringArray, UInt32Array, cast::AsArray};
 use arrow_buffer::BooleanBuffer;
 
 use crate::{Op, RowSchema};
@@ -75,6 +75,19 @@ pub struct Envelope {
     pub snapshots: Vec<bool>,
     /// Index of the record in the [`crate::RawBatch`] that the row was decoded from.
     pub records: Vec<u32>,
+    /// Which tables the changes are of; `None` if nobody reads it, so that it was not decoded.
+    pub origins: Option<Origins>,
+}
+
+/// Which table each change is of, as `source` says; null where it does not.
+#[derive(Clone, Debug)]
+pub struct Origins {
+    /// `source.db`
+    pub db: StringArray,
+    /// `source.schema`
+    pub schema: StringArray,
+    /// `source.table`, of MongoDB `source.collection`
+    pub table: StringArray,
 }
 
 /// Changes of one topic under one row schema, in the order of each partition. Never empty.
@@ -154,6 +167,10 @@ impl ChangeBatch {
                 positions: take(&from.positions).as_binary::<i32>().clone(),
                 snapshots: pick(&from.snapshots, rows),
                 records: pick(&from.records, rows),
+                origins: from.origins.as_ref().map(|of| {
+                    let text = |array: &StringArray| take(array).as_string::<i32>().clone();
+                    Origins { db: text(&of.db), schema: text(&of.schema), table: text(&of.table) }
+                }),
             },
         }
     }
@@ -190,6 +207,11 @@ mod tests {
                 positions: BinaryArray::from(vec![Some(&b"a"[..]), None, Some(b"c")]),
                 snapshots: vec![true, false, false],
                 records: vec![5, 6, 7],
+                origins: Some(Origins {
+                    db: StringArray::from(vec![None::<&str>; 3]),
+                    schema: StringArray::from(vec![Some("s"), None, Some("t")]),
+                    table: StringArray::from(vec!["a", "b", "c"]),
+                }),
             },
         };
         let some = batch.select(&[2, 0]);
@@ -197,6 +219,9 @@ mod tests {
         assert_eq!(some.envelope.ops, [Op::Delete, Op::Create]);
         assert_eq!((some.envelope.offsets, some.envelope.records), (vec![12, 10], vec![7, 5]));
         assert_eq!(some.envelope.positions.iter().collect::<Vec<_>>(), [Some(&b"c"[..]), Some(b"a")]);
+        let origins = some.envelope.origins.expect("they were there");
+        assert_eq!(origins.table, StringArray::from(vec!["c", "a"]));
+        assert_eq!((origins.db.null_count(), origins.schema.value(0)), (2, "t"));
         let after = some.after.columns[0].as_ref().expect("decoded");
         assert_eq!(after.array.as_ref(), &Int64Array::from(vec![9, 7]) as &dyn Array);
         assert_eq!(after.unchanged, Some([false, true].into_iter().collect()));

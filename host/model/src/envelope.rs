@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BooleanArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow_array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
 
-use crate::{DataType, Envelope, Field, Op};
+use crate::{DataType, Envelope, Field, Op, Origins};
 
 /// A column of [`Envelope`] (names and types: wit/types.wit, `image.envelope`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,11 +25,17 @@ pub enum EnvelopeColumn {
     Position,
     /// `snapshot`
     Snapshot,
+    /// `source_db`
+    SourceDb,
+    /// `source_schema`
+    SourceSchema,
+    /// `source_table`
+    SourceTable,
 }
 
 impl EnvelopeColumn {
     /// All of them, in the order that `batch.schema` lists them.
-    pub const ALL: [EnvelopeColumn; 8] = [
+    pub const ALL: [EnvelopeColumn; 11] = [
         EnvelopeColumn::Op,
         EnvelopeColumn::EventTime,
         EnvelopeColumn::Topic,
@@ -38,7 +44,19 @@ impl EnvelopeColumn {
         EnvelopeColumn::KafkaTime,
         EnvelopeColumn::Position,
         EnvelopeColumn::Snapshot,
+        EnvelopeColumn::SourceDb,
+        EnvelopeColumn::SourceSchema,
+        EnvelopeColumn::SourceTable,
     ];
+
+    /// Those that an output has that copies all of the envelope: a component that is published is not to make other tables with a
+    /// later host.
+    pub const COPIED: [EnvelopeColumn; 8] = *Self::ALL.first_chunk().expect("there are more");
+
+    /// True if the table of a change is what it tells: it is decoded only if somebody names it.
+    pub fn is_origin(self) -> bool {
+        matches!(self, EnvelopeColumn::SourceDb | EnvelopeColumn::SourceSchema | EnvelopeColumn::SourceTable)
+    }
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -51,6 +69,9 @@ impl EnvelopeColumn {
             EnvelopeColumn::KafkaTime => "kafka_time",
             EnvelopeColumn::Position => "position",
             EnvelopeColumn::Snapshot => "snapshot",
+            EnvelopeColumn::SourceDb => "source_db",
+            EnvelopeColumn::SourceSchema => "source_schema",
+            EnvelopeColumn::SourceTable => "source_table",
         }
     }
 
@@ -68,6 +89,9 @@ impl EnvelopeColumn {
             EnvelopeColumn::Offset => (DataType::Int64, false),
             EnvelopeColumn::Position => (DataType::Bytes, true),
             EnvelopeColumn::Snapshot => (DataType::Boolean, false),
+            EnvelopeColumn::SourceDb | EnvelopeColumn::SourceSchema | EnvelopeColumn::SourceTable => {
+                (DataType::Text, true)
+            }
         };
         Field::new(self.name(), data_type, nullable)
     }
@@ -96,14 +120,28 @@ impl EnvelopeColumn {
             EnvelopeColumn::Offset => Arc::new(Int64Array::from_iter_values(pick.map(|row| envelope.offsets[row]))),
             EnvelopeColumn::Position => {
                 let at = &envelope.positions;
-                let cells = pick.map(|row| arrow_array::Array::is_valid(at, row).then(|| at.value(row)));
+                let cells = pick.map(|row| at.is_valid(row).then(|| at.value(row)));
                 Arc::new(cells.collect::<arrow_array::BinaryArray>())
             }
             EnvelopeColumn::Snapshot => {
                 Arc::new(pick.map(|row| Some(envelope.snapshots[row])).collect::<BooleanArray>())
             }
+            EnvelopeColumn::SourceDb => origin(envelope, pick, |origins| &origins.db),
+            EnvelopeColumn::SourceSchema => origin(envelope, pick, |origins| &origins.schema),
+            EnvelopeColumn::SourceTable => origin(envelope, pick, |origins| &origins.table),
         }
     }
+}
+
+fn origin(
+    envelope: &Envelope,
+    rows: impl ExactSizeIterator<Item = usize>,
+    of: fn(&Origins) -> &StringArray,
+) -> ArrayRef {
+    Arc::new(match envelope.origins.as_ref().map(of) {
+        Some(names) => rows.map(|row| names.is_valid(row).then(|| names.value(row))).collect::<StringArray>(),
+        None => StringArray::new_null(rows.len()),
+    })
 }
 
 fn timestamps(cells: impl Iterator<Item = Option<i64>>) -> ArrayRef {
@@ -141,12 +179,18 @@ mod tests {
             positions: vec![Some(&b"\x01"[..]), None].into(),
             snapshots: vec![true, false],
             records: vec![0, 1],
+            origins: Some(Origins {
+                db: vec![Some("shop"); 2].into(),
+                schema: vec![None::<&str>; 2].into(),
+                table: vec![Some("orders"), Some("items")].into(),
+            }),
         };
         let show = |column: EnvelopeColumn, ops| format!("{:?}", column.gather(&envelope, &[1, 0, 1], ops));
         assert!(show(EnvelopeColumn::Op, None).contains("\"d\",\n  \"c\",\n  \"d\""));
         assert!(show(EnvelopeColumn::Op, Some(&[Op::Read; 3])).contains("\"r\",\n  \"r\",\n  \"r\""));
         assert!(show(EnvelopeColumn::Topic, None).contains("\"shop\",\n  \"shop\",\n  \"shop\""));
         assert!(show(EnvelopeColumn::Offset, None).contains("11,\n  10,\n  11"));
+        assert!(show(EnvelopeColumn::SourceTable, None).contains("\"items\",\n  \"orders\",\n  \"items\""));
         for column in EnvelopeColumn::ALL {
             let array = column.gather(&envelope, &[1, 0, 1], None);
             assert_eq!(array.data_type(), &column.field().data_type.to_arrow());

@@ -21,7 +21,7 @@ pub mod source;
 pub mod watermark;
 
 pub use answer::{Answer, BatchClock, Description, Emission, OutputColumn, OutputSpec, Reads, Rejection, Transform};
-pub use change::{Cells, ChangeBatch, Envelope, Image, ImageData};
+pub use change::{Cells, ChangeBatch, Envelope, Image, ImageData, Origins};
 pub use commit::{Commit, CommitDecision, CommitOutcome, SinkPositions};
 pub use envelope::EnvelopeColumn;
 pub use error::{Disposition, SinkError, SourceError, TransformError};

@@ -88,6 +88,7 @@ mod tests {
                 positions: BinaryArray::from(vec![None::<&[u8]>; 2]),
                 snapshots: vec![false; 2],
                 records: vec![0, 1],
+                origins: None,
             },
         }
     }

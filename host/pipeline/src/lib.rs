@@ -55,7 +55,7 @@ mod workshop;
 
 pub use breaker::Circuit;
 pub use control::Control;
-pub use counts::Counts;
+pub use counts::{ControlCounts, Counts};
 pub use dead::{DeadReason, in_words};
 pub use deployer::{Reload, Reloaded, RolledBack};
 pub use error::{OverBudget, PipelineError};

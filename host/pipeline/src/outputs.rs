@@ -45,6 +45,9 @@ pub(crate) fn metadata_name(column: Metadata) -> &'static str {
         Metadata::Partition => "_partition",
         Metadata::Offset => "_offset",
         Metadata::Position => "_position",
+        Metadata::SourceDb => "_source_db",
+        Metadata::SourceSchema => "_source_schema",
+        Metadata::SourceTable => "_source_table",
         Metadata::Unchanged => "_unchanged",
     }
 }
@@ -58,6 +61,9 @@ fn metadata(column: Metadata) -> (Field, Recipe) {
         Metadata::Partition => EnvelopeColumn::Partition,
         Metadata::Offset => EnvelopeColumn::Offset,
         Metadata::Position => EnvelopeColumn::Position,
+        Metadata::SourceDb => EnvelopeColumn::SourceDb,
+        Metadata::SourceSchema => EnvelopeColumn::SourceSchema,
+        Metadata::SourceTable => EnvelopeColumn::SourceTable,
         Metadata::Unchanged => return (Field::new("_unchanged", DataType::Text, true), Recipe::Unchanged),
     };
     let field = envelope.field();
@@ -90,7 +96,9 @@ impl OutputPlan {
                 }
                 OutputColumn::CopiedAll { image, prefix, except } => {
                     for (field, recipe) in all(*image, input) {
-                        if !except.contains(&field.name) {
+                        let is_more =
+                            matches!(recipe, Recipe::Envelope(column) if !EnvelopeColumn::COPIED.contains(&column));
+                        if !is_more && !except.contains(&field.name) {
                             let name = format!("{prefix}{}", field.name);
                             columns.push((Field::new(name, field.data_type, true), recipe));
                         }

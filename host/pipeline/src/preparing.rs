@@ -12,7 +12,7 @@ use lakemill_model::{
 use lakemill_state::{Cut, Death, Piece, Plan};
 
 use crate::clock::elapsed_us;
-use crate::counts::{Counts, Fate, Seen, Spent};
+use crate::counts::{ControlCounts, Counts, Fate, Seen, Spent};
 use crate::dead::Reasons;
 use crate::error::{OverBudget, PipelineError};
 use crate::job::{Job, Prepared, kafka_times_ms};
@@ -60,6 +60,7 @@ struct Bench<'a> {
     /// By sink, and by the side that made them.
     rows: BTreeMap<(usize, Side), Vec<Made>>,
     seen: Vec<Seen>,
+    control: ControlCounts,
     spent: Spent,
     /// Where transforms failed on this batch, in an earlier run or just now.
     cuts: Vec<Cut>,
@@ -84,6 +85,7 @@ pub(crate) fn prepare(shop: &Workshop<'_>, job: &Job, ending: &dyn Fn() -> bool)
         letters: Vec::new(),
         rows: BTreeMap::new(),
         seen: vec![Seen::default(); job.lineup.main.transforms.len()],
+        control: ControlCounts::default(),
         spent: Spent::default(),
         cuts: job.plan.cuts.clone(),
         cut_anew: false,
@@ -98,6 +100,7 @@ pub(crate) fn prepare(shop: &Workshop<'_>, job: &Job, ending: &dyn Fn() -> bool)
     shop.observe(&job.raw, &decoded, job.plan.now_us);
     ranges::tell(&decoded.other_columns);
     bench.out_of_range.clone_from(&decoded.out_of_range);
+    decoded.control.iter().for_each(|(_, kind)| bench.control.add(*kind));
     bench.go_through(decoded)?;
     bench.screen()?;
     bench.write_cuts_down()?;
@@ -568,7 +571,7 @@ impl Bench<'_> {
         let mut prepared =
             Prepared { spent: self.spent, seen: self.seen, out_of_range: self.out_of_range, ..Prepared::default() };
         let counts = &mut prepared.counts;
-        *counts = Counts::of_fates(&self.fates);
+        *counts = Counts { control: self.control, ..Counts::of_fates(&self.fates) };
         prepared.rows_staged = staged.iter().map(|(sink, staged)| (*sink, staged.rows)).collect();
         let letters = [Some(self.shop.dead_letters), self.shop.late];
         let rows = prepared.rows_staged.iter().filter(|(sink, _)| !letters.contains(&Some(*sink)));

@@ -14,7 +14,10 @@ pub(crate) fn projection(version: &Version) -> Projection {
         for reads in &description.reads {
             match reads {
                 Reads::Column(image, name) => add(&mut all, *image, Some(name)),
-                Reads::Image(image) => add(&mut all, *image, None),
+                Reads::Image(image) => {
+                    add(&mut all, *image, None);
+                    all.origins |= *image == Image::Envelope;
+                }
             }
         }
         for column in description.outputs.iter().flat_map(|output| &output.columns) {
@@ -24,8 +27,10 @@ pub(crate) fn projection(version: &Version) -> Projection {
                 OutputColumn::CopiedAll { image, .. } => add(&mut all, *image, None),
             }
         }
-        let mut added = outputs.iter().flat_map(|(_, added)| added);
-        all.positions |= added.any(|column| *column == Metadata::Position);
+        for column in outputs.iter().flat_map(|(_, added)| added) {
+            all.positions |= *column == Metadata::Position;
+            all.origins |= matches!(column, Metadata::SourceDb | Metadata::SourceSchema | Metadata::SourceTable);
+        }
     }
     all
 }
@@ -38,6 +43,7 @@ fn add(all: &mut Projection, image: Image, name: Option<&str>) {
         Image::Row => &mut all.row,
         Image::Envelope => {
             all.positions |= name.is_none_or(|name| name == EnvelopeColumn::Position.name());
+            all.origins |= name.and_then(EnvelopeColumn::named).is_some_and(EnvelopeColumn::is_origin);
             return;
         }
     };

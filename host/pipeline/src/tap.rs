@@ -111,11 +111,16 @@ pub(crate) fn lines(raw: &RawBatch) -> Option<Tapped> {
 
 /// The first changes of a batch: op, place, time, and all cells that were decoded.
 pub(crate) fn changes(batch: &ChangeBatch) -> Option<Tapped> {
-    use EnvelopeColumn::{EventTime, Offset, Op, Partition};
+    use EnvelopeColumn::{EventTime, Offset, Op, Partition, SourceDb, SourceSchema, SourceTable};
     let rows: Vec<u32> = (0..batch.len().min(ROWS_MAX) as u32).collect();
     let mut columns: Vec<(String, ArrayRef)> = [Op, Partition, Offset, EventTime]
         .map(|column| (format!("_{}", column.name()), column.gather(&batch.envelope, &rows, None)))
         .to_vec();
+    if batch.envelope.origins.is_some() {
+        for column in [SourceDb, SourceSchema, SourceTable] {
+            columns.push((format!("_{}", column.name()), column.gather(&batch.envelope, &rows, None)));
+        }
+    }
     let mut image = |name: &str, data: &ImageData, fields: &[lakemill_model::Field]| {
         for (field, cells) in fields.iter().zip(&data.columns) {
             let Some(cells) = cells else { continue };

@@ -168,6 +168,7 @@ fn batch(rows: usize) -> ChangeBatch {
             positions: BinaryArray::from_iter_values((0..rows).map(|n| (n as u64).to_be_bytes())),
             snapshots: vec![false; rows],
             records: (0..rows as u32).collect(),
+            origins: None,
         },
     }
 }

@@ -45,14 +45,17 @@ impl BatchView {
         match image {
             Image::Key => self.batch.schema.key.iter().map(field).collect(),
             Image::Before | Image::After | Image::Row => self.batch.schema.row.iter().map(field).collect(),
-            Image::Envelope => EnvelopeColumn::ALL.iter().map(|column| field(&column.field())).collect(),
+            Image::Envelope => {
+                let there = EnvelopeColumn::ALL.iter().filter(|column| self.has_envelope(**column));
+                there.map(|column| field(&column.field())).collect()
+            }
         }
     }
 
     fn column(&self, image: Image, name: &str) -> Result<Option<Column>> {
         let batch = &*self.batch;
         let schema = match image {
-            Image::Envelope => return Ok(self.envelope(name)),
+            Image::Envelope => return self.envelope(name),
             Image::Key => &batch.schema.key,
             Image::Before | Image::After | Image::Row => &batch.schema.row,
         };
@@ -74,8 +77,11 @@ impl BatchView {
     }
 
     /// Columns that are there as they are wanted are shared; the others are made for the call.
-    fn envelope(&self, name: &str) -> Option<Column> {
-        let wanted = EnvelopeColumn::named(name)?;
+    fn envelope(&self, name: &str) -> Result<Option<Column>> {
+        let Some(wanted) = EnvelopeColumn::named(name) else { return Ok(None) };
+        if !self.has_envelope(wanted) {
+            return Err(Misuse::Undeclared { image: Image::Envelope.name(), name: name.to_owned() }.into());
+        }
         let envelope = &self.batch.envelope;
         let array = match wanted {
             EnvelopeColumn::Position => Arc::new(envelope.positions.clone()),
@@ -84,7 +90,12 @@ impl BatchView {
                 wanted.gather(envelope, &rows, None)
             }
         };
-        Some(column::column(&Cells { array, unchanged: None }, wanted.field().data_type))
+        Ok(Some(column::column(&Cells { array, unchanged: None }, wanted.field().data_type)))
+    }
+
+    /// Columns that have come since the contract was published are there for who names them: the others see what they always saw.
+    fn has_envelope(&self, column: EnvelopeColumn) -> bool {
+        !column.is_origin() || self.reads.names(Image::Envelope, column.name())
     }
 
     fn presence(&self, image: Image) -> Option<List<u8>> {

@@ -172,7 +172,7 @@ impl<'a> Names<'a> {
                 OutputColumn::Made(field) => names.add(field.name.to_string())?,
                 OutputColumn::Copied { name, .. } => names.add(name.to_string())?,
                 OutputColumn::CopiedAll { image: Image::Envelope, prefix, except } => {
-                    for envelope in EnvelopeColumn::ALL.map(EnvelopeColumn::name) {
+                    for envelope in EnvelopeColumn::COPIED.map(EnvelopeColumn::name) {
                         if !except.iter().any(|name| &**name == envelope) {
                             names.add(format!("{prefix}{envelope}"))?;
                         }

@@ -26,6 +26,11 @@ impl ReadSet {
 
     /// The envelope is always there.
     pub(crate) fn allows(&self, image: Image, name: &str) -> bool {
-        image == Image::Envelope || self.images.contains(&image) || self.columns.contains(&(image, Arc::from(name)))
+        image == Image::Envelope || self.names(image, name)
+    }
+
+    /// Whether the description names the column, or all of its image.
+    pub(crate) fn names(&self, image: Image, name: &str) -> bool {
+        self.images.contains(&image) || self.columns.contains(&(image, Arc::from(name)))
     }
 }

@@ -143,8 +143,21 @@ fn dead(summary: &Summary) -> String {
     format!("{rows} {} dead: {reasons}; see {table}", if rows == 1 { "row is" } else { "rows are" })
 }
 
+/// Says so if nothing of what was read was a change.
+fn warn_of_nothing_but_control(summary: &Summary) {
+    let counts = &summary.counts;
+    if counts.records_read > 0 && counts.rows_in == 0 {
+        tracing::warn!(
+            read = counts.records_read,
+            "no change was read: all records are control records ({}); are these the topics of the tables?",
+            show::kinds(&counts.control.by_kind())
+        );
+    }
+}
+
 /// Prints how a run ended.
 pub fn print(summary: &Summary, json: bool) {
+    warn_of_nothing_but_control(summary);
     if json {
         let mut object = serde_json::to_value(summary).expect("a summary is plain data");
         object["ok"] = true.into();
@@ -157,6 +170,13 @@ pub fn print(summary: &Summary, json: bool) {
         "rows       {} in = {} out + {} filtered + {} late + {} dead",
         counts.rows_in, counts.rows_out, counts.rows_filtered, counts.rows_late, counts.rows_dead
     );
+    println!(
+        "records    {} read = {} in + {} control ({})",
+        counts.records_read,
+        counts.rows_in,
+        counts.records_control,
+        show::kinds(&counts.control.by_kind())
+    );
     for transform in &summary.transforms {
         println!(
             "{:<10} {} seen, {} filtered, {} refused",
@@ -164,12 +184,7 @@ pub fn print(summary: &Summary, json: bool) {
         );
     }
     let sinks: Vec<String> = summary.sinks.iter().map(|sink| format!("{} {}", sink.name, sink.rows)).collect();
-    println!(
-        "written    {} rows: {}; {} control records",
-        counts.rows_written,
-        sinks.join(", "),
-        counts.records_control
-    );
+    println!("written    {} rows: {}", counts.rows_written, sinks.join(", "));
     for column in &summary.out_of_range {
         println!("range      {} values of {}.{} were out of range", column.values, column.of, column.column);
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::exit::Failure;
-use crate::remote;
+use crate::{remote, show};
 
 /// Shows where a running pipeline is.
 #[derive(Debug, clap::Args)]
@@ -48,6 +48,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             let text = |key: &str| column[key].as_str().unwrap_or_default();
             println!("  range      {} values of {}.{} were out of range", column["values"], text("of"), text("column"));
         }
+        let kinds: Vec<_> = of["control"].as_object().into_iter().flatten().collect();
+        let kinds: Vec<_> = kinds.iter().map(|(kind, count)| (kind.as_str(), count.as_u64().unwrap_or(0))).collect();
+        println!(
+            "  records    {} read = {} in + {} control ({})",
+            of["records_read"],
+            of["rows_in"],
+            of["records_control"],
+            show::kinds(&kinds)
+        );
         println!("  lag        {} records", of["lag"]);
         println!("  latency    p50 {} ms, p99 {} ms", of["latency_ms"]["p50"], of["latency_ms"]["p99"]);
         println!("  components {} ({} swaps, {} rollbacks)", remote::digests(of), of["swaps"], of["rollbacks"]);

@@ -31,6 +31,7 @@ fn batch(ops: &[Op], before: &[Option<i64>], after: &[Option<i64>], key: &[i64])
             positions: BinaryArray::new_null(rows),
             snapshots: vec![false; rows],
             records: vec![0; rows],
+            origins: None,
         },
     }
 }

@@ -50,6 +50,7 @@ fn changes() -> ChangeBatch {
             positions: BinaryArray::from(vec![None::<&[u8]>; 4]),
             snapshots: vec![false; 4],
             records: vec![0, 1, 2, 3],
+            origins: None,
         },
     }
 }

@@ -440,6 +440,12 @@ pub enum Metadata {
     Offset,
     /// `_position`: the place in the source's log, byte-wise comparable.
     Position,
+    /// `_source_db`: the database that the change comes from, as Debezium's `source` says.
+    SourceDb,
+    /// `_source_schema`: its schema, where the database has schemas.
+    SourceSchema,
+    /// `_source_table`: its table; of MongoDB, its collection.
+    SourceTable,
     /// `_unchanged`: a JSON array of the columns that the source left out because the change did not touch them.
     Unchanged,
 }

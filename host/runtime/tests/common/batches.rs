@@ -71,6 +71,11 @@ pub fn envelope(rows: usize) -> Envelope {
         positions: (0..rows).map(|row| (row != 2).then(|| (row as u64).to_be_bytes())).collect(),
         snapshots: (0..rows).map(|row| row == 0).collect(),
         records: (0..rows as u32).collect(),
+        origins: Some(lakemill_model::Origins {
+            db: vec![Some("shop"); rows].into(),
+            schema: vec![None::<&str>; rows].into(),
+            table: (0..rows).map(|row| Some(format!("t{row}"))).collect(),
+        }),
     }
 }
 
