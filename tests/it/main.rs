@@ -16,6 +16,7 @@ mod golden;
 mod hostile;
 mod messages;
 mod own;
+mod records;
 mod running;
 mod secrets;
 mod storage;

@@ -76,8 +76,12 @@ pub fn adds_up(finished: &Finished, events: &[Event]) -> Result<()> {
         ("rows_late", 0),
         ("rows_dead", dead),
         ("records_control", control),
+        ("records_read", changes + dead + control),
     ] {
         ensure!(field(name)? == expected, "{name} should be {expected}: {report}");
     }
+    let by_kind: u64 =
+        report["control"].as_object().into_iter().flat_map(|kinds| kinds.values()).filter_map(Value::as_u64).sum();
+    ensure!(by_kind == control, "control records by kind: {report}");
     Ok(())
 }

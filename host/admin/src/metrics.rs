@@ -202,7 +202,7 @@ mod tests {
             call_us: 1_500_000,
             memory_bytes_max: 65_536,
         };
-        let control = ControlCounts::default();
+        let control = lakemill_pipeline::ControlCounts::default();
         let summary = Summary {
             pipeline: "orders".into(),
             counts: Counts {

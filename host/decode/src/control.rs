@@ -122,8 +122,9 @@ fn no_object(payload: &mut Cursor<'_>, kind: Kind) -> Result<Reason, Broken> {
 pub(crate) const SET_CONVERTER: &str =
     "set `value.converter=org.apache.kafka.connect.json.JsonConverter` in the connector's configuration";
 
-/// The members of a payload, each with the kind of its value and the value's text.
-struct Members<'a>(Vec<(Cow<'a, str>, Kind, &'a str)>);
+/// The members of a payload, each with the kind of its value and the value as text: a text without its quotes and escapes, anything else as
+/// written.
+struct Members<'a>(Vec<(Cow<'a, str>, Kind, Cow<'a, str>)>);
 
 /// A value that a control record has.
 type Check = fn(Kind, &str) -> bool;
@@ -134,13 +135,14 @@ impl<'a> Members<'a> {
         let mut all = Vec::new();
         while let Some(name) = cursor.member(&mut members)? {
             let kind = cursor.kind()?;
-            all.push((name, kind, cursor.skip()?));
+            let text = if kind == Kind::Text { cursor.string()? } else { cursor.skip()?.into() };
+            all.push((name, kind, text));
         }
         Ok(Self(all))
     }
 
-    fn get(&self, name: &str) -> Option<(Kind, &'a str)> {
-        self.0.iter().find(|(is, ..)| is == name).map(|(_, kind, text)| (*kind, *text))
+    fn get(&self, name: &str) -> Option<(Kind, &str)> {
+        self.0.iter().find(|(is, ..)| is == name).map(|(_, kind, text)| (*kind, &**text))
     }
 
     fn has(&self, names: &[&str]) -> bool {
@@ -167,7 +169,7 @@ impl<'a> Members<'a> {
     fn control(&self, beside: &Beside<'_>) -> Result<Option<ControlKind>, Broken> {
         let is_begin = self.are(
             &[
-                ("status", |_, text| text == "\"BEGIN\""),
+                ("status", |kind, text| kind == Kind::Text && text == "BEGIN"),
                 ("id", is_text),
                 ("event_count", is_null),
                 ("data_collections", is_null),
@@ -176,7 +178,7 @@ impl<'a> Members<'a> {
         );
         let is_end = self.are(
             &[
-                ("status", |_, text| text == "\"END\""),
+                ("status", |kind, text| kind == Kind::Text && text == "END"),
                 ("id", is_text),
                 ("event_count", is_whole),
                 ("data_collections", is_array),
@@ -251,7 +253,7 @@ impl<'a> Members<'a> {
             return Ok(false);
         }
         let Members(key) = Members::read(&mut key)?;
-        Ok(!key.is_empty() && key.iter().all(|(name, kind, text)| self.get(name) == Some((*kind, *text))))
+        Ok(!key.is_empty() && key.iter().all(|(name, kind, text)| self.get(name) == Some((*kind, &**text))))
     }
 }
 
@@ -311,16 +313,16 @@ fn is_connector(kind: Kind, text: &str) -> bool {
 }
 
 fn is_object_text(kind: Kind, text: &str) -> bool {
-    kind == Kind::Text && text.starts_with("\"{")
+    kind == Kind::Text && text.starts_with('{')
 }
 
 /// `STARTED`, `TABLE_SCAN_COMPLETED`.
 fn is_upper_case(kind: Kind, text: &str) -> bool {
-    kind == Kind::Text && text.len() > 2 && text.trim_matches('"').bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+    kind == Kind::Text && !text.is_empty() && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
 }
 
 fn is_uuid(kind: Kind, text: &str) -> bool {
     let is_hex = |part: &str, len| part.len() == len && part.bytes().all(|b| b.is_ascii_hexdigit());
-    let parts: Vec<&str> = text.trim_matches('"').split('-').collect();
+    let parts: Vec<&str> = text.split('-').collect();
     kind == Kind::Text && parts.len() == 5 && parts.iter().zip([8, 4, 4, 4, 12]).all(|(part, len)| is_hex(part, len))
 }
