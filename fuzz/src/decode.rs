@@ -51,6 +51,8 @@ fn record(bytes: &[u8]) -> Record<'_> {
 
 fn is_broken(value: &[u8]) -> bool {
     let is_json = |text| serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok();
+    // A byte order mark may come before it.
+    let value = value.strip_prefix("\u{feff}".as_bytes()).unwrap_or(value);
     !value.is_empty() && !std::str::from_utf8(value).is_ok_and(is_json)
 }
 

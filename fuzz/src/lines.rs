@@ -116,7 +116,8 @@ fn is_whole(format: LineFormat, line: &[u8]) -> bool {
     let tab = line.iter().position(|byte| *byte == b'\t').filter(|_| format == LineFormat::KeyValue);
     let value = tab.map_or(line, |tab| &line[tab + 1..]).trim_ascii();
     let text = value.starts_with(b"{") || value.starts_with(b"[") || value.starts_with(b"\"");
-    text && serde_json::from_slice::<serde_json::Value>(value).is_ok()
+    let is_json = |text| serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok();
+    text && std::str::from_utf8(value).is_ok_and(is_json)
 }
 
 /// Ends of lines of all kinds, in batches of several sizes.

@@ -97,7 +97,7 @@ pub(super) fn is_whole(format: LineFormat, line: &[u8]) -> bool {
     };
     // More digits may follow a number, and a key without its value is none.
     let closes = matches!(value.trim_ascii_end().last(), Some(b'}' | b']' | b'"'));
-    closes && serde_json::from_slice::<IgnoredAny>(value).is_ok()
+    closes && std::str::from_utf8(value).is_ok_and(|value| serde_json::from_str::<IgnoredAny>(value).is_ok())
 }
 
 #[cfg(test)]

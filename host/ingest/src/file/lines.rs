@@ -220,6 +220,10 @@ impl Lines {
     pub fn recognise(&mut self, known: &KnownFile, line: i64) -> Result<Fit, SourceError> {
         let read = known.marks.last().map_or(0, |mark| mark.byte);
         for (length, sum) in head_lengths().zip(&known.head) {
+            if length > self.head.len() && read == 0 {
+                // Nothing was read of it, and what there was to read is not in this one.
+                return Ok(Fit::Other);
+            }
             if length <= self.head.len() && crc32fast::hash(&self.head[..length]) != *sum {
                 // What was read may still be there, and what was to be read next is not.
                 return Ok(if length as u64 <= read || read == 0 { Fit::Other } else { Fit::Changed });

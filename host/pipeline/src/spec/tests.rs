@@ -154,7 +154,7 @@ fn declared_columns_have_forms_that_fit_their_types() {
         ("type: text, form: ms", "a text has one form only: leave `form: ms` out"),
         ("type: timestamp, years: [1, 9999]", "`years` is for timestamps with `form: s`, `ms`, `us` or `ns` only"),
         ("type: timestamp, form: ms, years: [2000, 1990]", "`years: [2000, 1990]`: the first year comes first"),
-        ("type: timestamp, form: milli", "unknown variant `milli`"),
+        ("type: timestamp, form: milli", "unknown choice `milli`"),
         ("type: timestamp, unit: ms", "unknown key `unit`"),
     ] {
         let error = refused(&of(column));
