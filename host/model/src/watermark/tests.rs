@@ -1,3 +1,5 @@
+//! Streams with wrong clocks among honest ones: no honest change is late because of one, and the watermark goes on.
+
 use proptest::prelude::*;
 
 use super::*;
