@@ -17,7 +17,7 @@ use crate::convert::{PLACEHOLDER, Placeholder, Values};
 use crate::declared::DeclaredColumns;
 use crate::foreign;
 use crate::image::Fault;
-use crate::infer::{Sample, Shown, joined};
+use crate::infer::{By, Sample, Shown, joined};
 use crate::layout::{Layout, Projection, Slot};
 use crate::reason::Reason;
 use crate::scan::Cursor;
@@ -409,7 +409,7 @@ impl<'a> Run<'a> {
         let topic = &self.raw.topics()[usize::from(record.topic)];
         let mut sample = Sample::default();
         sample.add(payload.clone(), key, self.decoder.config.depth_max);
-        let shown = sample.schema();
+        let shown = sample.schema(By::Record);
         let wanted = Layout::inferred(&joined((*layout.schema).clone(), shown.clone()));
         let wanted = Arc::new(Layout { grows: false, ..wanted });
         let mut trial = Building::new(wanted, topic.clone(), &Projection::all(), 1);
@@ -508,7 +508,11 @@ fn inline_layout(schema: &str, key: Option<&str>, policy: OutOfRange) -> Result<
 fn bare_key(key: Option<&str>, row: &[Slot]) -> Vec<Slot> {
     let Some(shown) = key.and_then(|key| Shown::of_key(key, 64)) else { return Vec::new() };
     let of_row = |name: &str| row.iter().find(|slot| *slot.field.name == *name).cloned();
-    shown.fields().into_iter().map(|field| of_row(&field.name).unwrap_or_else(|| Slot::inferred(field))).collect()
+    shown
+        .fields(By::Record)
+        .into_iter()
+        .map(|field| of_row(&field.name).unwrap_or_else(|| Slot::inferred(field)))
+        .collect()
 }
 
 #[cfg(test)]

@@ -28,10 +28,21 @@ struct Seen {
     fractions: u64,
     /// Those that no float64 holds exactly.
     inexact: u64,
-    /// Those beyond 64 bits.
+    /// Whole ones that take the sign's bit of 64, as unsigned columns have them.
     large: u64,
+    /// Whole ones beyond 64 bits: a column's own, or one record's fault.
+    huge: u64,
     /// The most digits before the point, and after it.
     digits: (u64, u64),
+}
+
+/// Who shows a type.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// The first batch that has the column.
+    Batch,
+    /// One record, later.
+    Record,
 }
 
 impl Seen {
@@ -48,7 +59,10 @@ impl Seen {
                 self.numbers += 1;
                 self.fractions += u64::from(!is_whole(text));
                 self.inexact += u64::from(!is_exact(text));
-                self.large += u64::from(is_whole(text) && whole(text).is_none());
+                if is_whole(text) && whole(text).is_none() {
+                    let is_unsigned = text.parse::<u64>().is_ok();
+                    *(if is_unsigned { &mut self.large } else { &mut self.huge }) += 1;
+                }
                 let (before, after) = digits(text);
                 self.digits = (self.digits.0.max(before), self.digits.1.max(after));
             }
@@ -57,7 +71,7 @@ impl Seen {
     }
 
     /// The type that most values have; `None` if there was none but null. Of types that as many have, the one that takes more counts.
-    fn data_type(&self) -> Option<DataType> {
+    fn data_type(&self, by: By) -> Option<DataType> {
         // A NaN stands beside numbers or beside texts; alone, it is what a program writes of a float.
         let is_number = self.numbers > 0 || self.texts == 0;
         let numbers = self.numbers + if is_number { self.named } else { 0 };
@@ -65,7 +79,7 @@ impl Seen {
         let kinds = [
             (self.objects, DataType::Json),
             (texts, DataType::Text),
-            (numbers, self.number()),
+            (numbers, self.number(by)),
             (self.booleans, DataType::Boolean),
         ];
         let most = kinds.iter().map(|(count, _)| *count).max().filter(|most| *most > 0)?;
@@ -73,10 +87,13 @@ impl Seen {
     }
 
     /// The type that keeps every digit of the numbers; float64 if none does: what it does not hold is refused.
-    fn number(&self) -> DataType {
+    fn number(&self, by: By) -> DataType {
         let (before, after) = self.digits;
         if self.fractions == 0 && self.named == 0 {
-            return if self.large == 0 { DataType::Int64 } else { DataType::Decimal { precision: 38, scale: 0 } };
+            // Of one record it does not make another type of a column that thousands agree on.
+            let are_huge = by == By::Batch && self.huge * 2 > self.numbers;
+            let is_decimal = self.large > 0 || are_huge;
+            return if is_decimal { DataType::Decimal { precision: 38, scale: 0 } } else { DataType::Int64 };
         }
         if self.inexact == 0 || before.saturating_add(after) > DIGITS_MAX {
             return DataType::Float64;
@@ -140,8 +157,8 @@ impl Shown {
     }
 
     /// The columns that had a value, with the types that they show.
-    pub fn fields(&self) -> Vec<Field> {
-        let field = |(name, seen): &(Arc<str>, Seen)| Some(Field::new(name.clone(), seen.data_type()?, true));
+    pub fn fields(&self, by: By) -> Vec<Field> {
+        let field = |(name, seen): &(Arc<str>, Seen)| Some(Field::new(name.clone(), seen.data_type(by)?, true));
         self.0.iter().filter_map(field).collect()
     }
 
@@ -180,8 +197,8 @@ impl Sample {
     }
 
     /// The columns.
-    pub fn schema(&self) -> RowSchema {
-        with_key_types(RowSchema { key: self.key.fields(), row: self.row.fields() })
+    pub fn schema(&self, by: By) -> RowSchema {
+        with_key_types(RowSchema { key: self.key.fields(by), row: self.row.fields(by) })
     }
 }
 
@@ -259,7 +276,7 @@ mod tests {
         for value in values {
             seen.add(&mut Cursor::new(value, 9)).expect("is JSON");
         }
-        seen.data_type().map(|data_type| data_type.to_string())
+        seen.data_type(By::Batch).map(|data_type| data_type.to_string())
     }
 
     #[test]
@@ -270,6 +287,8 @@ mod tests {
             (&["1.0", "2.0"], "float64"),
             (&["9223372036854775807"], "int64"),
             (&["9223372036854775808", "1"], "decimal(38,0)"),
+            (&["18446744073709551616", "1"], "int64"),
+            (&["18446744073709551616", "99999999999999999999", "1"], "decimal(38,0)"),
             (&["9007199254740993", "0.5"], "decimal(38,18)"),
             (&["9007199254740992", "0.5"], "float64"),
             (&["12345678901234567.89", "0.10"], "decimal(38,18)"),

@@ -108,7 +108,9 @@ impl<'a> Run<'a> {
                 None => {
                     // All that the batch has: what an order of records shows first is to make no difference.
                     let sample = self.decoder.sample(self.raw, index, record.topic, usize::MAX);
-                    self.decoder.inferred(&self.raw.topics()[at], sample.schema()).map_err(Stop::Error)?
+                    self.decoder
+                        .inferred(&self.raw.topics()[at], sample.schema(crate::infer::By::Batch))
+                        .map_err(Stop::Error)?
                 }
             },
         };
