@@ -327,11 +327,11 @@ impl Reader<'_> {
             let shown = sinks.iter().flat_map(|sink| sink.held.iter().chain(sink.done.iter()));
             self.source.recognise(&recover::furthest(shown))?;
             let wanted = self.source.wanted(partitions, &resume.positions)?;
-            let rest = recover::leave_out(&mut resume, &wanted);
+            // A table that took another's place says of every partition how far we are, as that one did.
+            let rest = if moved { Positions::new() } else { recover::leave_out(&mut resume, &wanted) };
             self.resolve_unknown(&mut resume)?;
             if moved {
                 // No table may say it any more.
-                self.journal().start(&rest)?;
                 self.journal().start(&resume.positions)?;
             }
             // A sink that has moved since refuses the claim.
@@ -339,7 +339,7 @@ impl Reader<'_> {
                 self.journal().plan(plan)?;
             }
             self.journal().claim(&resume.epochs)?;
-            if wanted.is_empty() {
+            if wanted.is_empty() && !moved {
                 // Nobody else's either, as far as we know: sinks are told when there is something to write.
                 return Ok(Taken { positions: rest, wanted });
             }

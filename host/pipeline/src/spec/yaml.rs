@@ -81,8 +81,12 @@ fn found(text: &str, place: Option<(u64, u64)>) -> Option<&str> {
     let line = text.lines().nth(usize::try_from(line).ok()?.checked_sub(1)?)?;
     let (start, _) = line.char_indices().nth(usize::try_from(column).ok()?.checked_sub(1)?)?;
     let rest = &line[start..];
-    let end =
-        rest.char_indices().skip(1).find(|&(n, c)| n > SHOWN_MAX || ",}]".contains(c)).map_or(rest.len(), |(n, _)| n);
+    // What is quoted may hold what ends other values.
+    let quote = rest.chars().next().filter(|first| matches!(first, '"' | '\''));
+    let quoted = quote.and_then(|quote| rest[1..].find(quote)).map(|at| at + 2).filter(|end| *end <= SHOWN_MAX);
+    let end = quoted.unwrap_or_else(|| {
+        rest.char_indices().skip(1).find(|&(n, c)| n > SHOWN_MAX || ",}]".contains(c)).map_or(rest.len(), |(n, _)| n)
+    });
     let value = rest[..end].split(" #").next().unwrap_or_default().trim();
     (!value.is_empty()).then_some(value)
 }
