@@ -19,6 +19,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 
@@ -30,7 +31,7 @@ import tables as t
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 # How long anything may take that is waited for.
-LIMIT_S = 600
+LIMIT_S = 1_800
 
 
 def settings(count):
@@ -114,9 +115,8 @@ class Servers:
                 if task["state"] == "FAILED":
                     sys.exit(f"connector {name} failed: {task['trace'][:3000]}")
 
-    def stop(self):
+    def stop_sources(self):
         self.script("debezium.sh", "down", self.folder / "debezium")
-        self.script("kafka.sh", "down", self.folder / "kafka")
         self.script("postgres.sh", "remove", self.folder / "postgres")
 
 
@@ -195,6 +195,30 @@ def report(folder, found, all_settings, tables):
         print(f"{variant}, {kind} {what}: {len(all_of_it)} × ({of_modes})\n    {difference.line()}")
 
 
+def fill(servers, tables, seed, all_settings, step):
+    """Makes the tables and the changes, and leaves them in Kafka's topics and, as the database wrote them down, in changes.jsonl."""
+    folder = servers.folder
+    writers = [t.Writer(table, seed, all_settings[table.setting]) for table in tables]
+    servers.start()
+    step("PostgreSQL and Kafka")
+    schemas = "\n".join(f"create schema m{n}; create table m{n}.finished (n integer);" for n in range(len(all_settings)))
+    before = "\n".join([t.PRELUDE, kinds.PRELUDE, schemas, *map(t.definition, tables), t.script(writers, 3, False, seed), "truncate oracle.changes;",
+                        *map(t.snapshot, tables)])
+    changes = t.script(writers, 12, True, seed)
+    (folder / "before.sql").write_text(before)
+    (folder / "changes.sql").write_text(changes)
+    servers.sql(before)
+    step("tables")
+    servers.connect(all_settings)
+    step("connectors")
+    servers.sql(changes)
+    step("changes")
+    (folder / "changes.jsonl").write_text(servers.sql(oracle.DUMP).strip("\n"))
+    servers.flush(all_settings)
+    step("all of them in Kafka")
+    servers.stop_sources()
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("dir", "lakemill", "guest"):
@@ -203,17 +227,17 @@ def main():
     arguments.add_argument("--tables", type=int, default=24)
     arguments.add_argument("--settings", type=int, default=3)
     arguments.add_argument("--threads", type=int, default=2)
-    arguments.add_argument("--keep", action="store_true", help="keep the tables without differences, too")
+    arguments.add_argument("--keep", action="store_true", help="keep the broker with its topics, and the tables without differences")
+    arguments.add_argument("--again", action="store_true", help="with the seed of the last run, which had --keep: on its topics")
     arguments.add_argument("--variants", default="inline,declared,infer")
     arguments = arguments.parse_args()
     folder = arguments.dir.resolve()
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    shutil.rmtree(folder / "tables" if arguments.again else folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
 
     seed, all_settings = arguments.seed, settings(arguments.settings)
     print(f"seed {seed}, {arguments.tables} tables, {len(all_settings)} settings", flush=True)
     tables = t.generate(seed, arguments.tables, all_settings)
-    writers = [t.Writer(table, seed, all_settings[table.setting]) for table in tables]
     clock = time.monotonic()
 
     def step(what):
@@ -223,26 +247,11 @@ def main():
 
     servers = Servers(folder)
     try:
-        servers.start()
-        schemas = "\n".join(f"create schema m{n}; create table m{n}.finished (n integer);" for n in range(len(all_settings)))
-        step("PostgreSQL and Kafka")
-        sql = [t.PRELUDE, kinds.PRELUDE, schemas, *map(t.definition, tables), t.script(writers, 3, False, seed), "truncate oracle.changes;",
-               *map(t.snapshot, tables)]
-        (folder / "before.sql").write_text("\n".join(sql))
-        servers.sql("\n".join(sql))
-        step("tables")
-        servers.connect(all_settings)
-        step("connectors")
-        changes = t.script(writers, 12, True, seed)
-        (folder / "changes.sql").write_text(changes)
-        servers.sql(changes)
-        step("changes")
-        dumped = oracle.read_changes(servers.sql(oracle.DUMP).strip("\n").split("\n"))
-        servers.flush(all_settings)
-        step("all of them in Kafka")
-        servers.script("debezium.sh", "down", folder / "debezium")
-
-        import threading
+        if arguments.again:
+            servers.brokers = servers.script("kafka.sh", "up", folder / "kafka").strip()
+        else:
+            fill(servers, tables, seed, all_settings, step)
+        dumped = oracle.read_changes((folder / "changes.jsonl").read_text().split("\n"))
         local = threading.local()
 
         def reader():
@@ -263,8 +272,9 @@ def main():
                 compared += cells
         step("Lakemill and DuckDB")
     finally:
+        servers.stop_sources()
         if not arguments.keep:
-            servers.stop()
+            servers.script("kafka.sh", "down", folder / "kafka")
     report(folder, found, all_settings, tables)
     print(f"seed {seed}: {len(tables)} tables, {len(jobs)} bronze tables, {compared} cells compared, {len(found)} differences")
     sys.exit(1 if found else 0)
