@@ -1,7 +1,7 @@
 # What a person runs. Everything goes through one target folder and one way to call cargo (--release --workspace), so
 # that nothing is built twice; every step does nothing if it has been done.
 
-.PHONY: help demo test torture hostile fuzz check build guests bench bench-spark clean-demo
+.PHONY: help demo test torture hostile differential fuzz check build guests bench bench-spark clean-demo
 
 CARGO ?= cargo
 GUESTS = transforms/clean transforms/flatten transforms/split
@@ -11,6 +11,7 @@ help:
 	@echo "make test         all tests: unit, golden, end to end, with a real Kafka and a real PostgreSQL"
 	@echo "make torture      the crash lane at full length: kills under live load, every row judged; takes an hour"
 	@echo "make hostile      every kind of hostile guest a hundred times over; takes half an hour"
+	@echo "make differential 1,000 random tables of a real PostgreSQL in every mode of Debezium, compared cell by cell; half an hour"
 	@echo "make fuzz         an hour of libFuzzer for each reader of other people's bytes"
 	@echo "make check        format and lints"
 	@echo "make build        the command: target/release/lakemill"
@@ -42,6 +43,10 @@ torture:
 hostile:
 	@scripts/setup.sh build
 	LAKEMILL_HOSTILE_ROUNDS=100 $(CARGO) test --release --workspace --test hostile
+
+differential:
+	@scripts/setup.sh build lanes
+	@scripts/differential.sh
 
 fuzz:
 	@scripts/setup.sh build

@@ -97,7 +97,7 @@ up() {
     org.apache.kafka.connect.cli.ConnectStandalone "$dir/connect.properties" "$dir/connector.properties" \
     >"$dir/connect.log" 2>&1 </dev/null &
   echo $! >"$dir/connect.pid"
-  wait_for 120 "$dir/connect.pid" "$dir/connect.log" connector_runs "$(cat "$dir/rest")" ||
+  wait_for 300 "$dir/connect.pid" "$dir/connect.log" connector_runs "$(cat "$dir/rest")" ||
     { stop "$dir/connect.pid" "$dir/connect.properties"; die "the connector does not run; its log: $dir/connect.log"; }
   cat "$dir/rest"
 }

@@ -79,7 +79,7 @@ up() {
   nohup java -Xms256m -Xmx1g -cp "$class_path" -Dorg.slf4j.simpleLogger.defaultLogLevel=warn \
     kafka.Kafka "$dir/server.properties" >"$dir/broker.log" 2>&1 </dev/null 9>&- &
   echo $! >"$dir/broker.pid"
-  wait_for 90 "$dir/broker.pid" "$dir/broker.log" eval "! port_is_free $port" ||
+  wait_for 300 "$dir/broker.pid" "$dir/broker.log" eval "! port_is_free $port" ||
     { stop "$dir/broker.pid" "$dir/server.properties"; die "the broker did not come up; its log: $dir/broker.log"; }
   echo "127.0.0.1:$port" | tee "$dir/brokers"
 }

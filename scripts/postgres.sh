@@ -61,8 +61,8 @@ up() {
     echo "$port" >"$dir/port"
     # No data of value: nothing is synced, which makes it quick.
     as_owner "$bin/pg_ctl" -D "$cluster/db" -l "$cluster/server.log" -w -t 60 start -o "-p $port \
-      -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c wal_level=logical -c max_wal_senders=10 \
-      -c max_replication_slots=10 -c fsync=off -c timezone=UTC" >/dev/null 2>&1 9>&- ||
+      -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c wal_level=logical -c max_wal_senders=64 \
+      -c max_replication_slots=64 -c fsync=off -c timezone=UTC" >/dev/null 2>&1 9>&- ||
       { tail -20 "$cluster/server.log" >&2; die "PostgreSQL did not start"; }
     echo "host=127.0.0.1 port=$port dbname=$database user=postgres" >"$dir/connection"
   fi

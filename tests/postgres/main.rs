@@ -1,6 +1,7 @@
 //! Lane 3: a real database. examples/postgres runs as its readers run it; and under random changes, where the bronze
 //! table, folded by key, must be what the database holds. Starts and stops all servers itself.
 
+mod differential;
 mod random;
 
 use std::path::{Path, PathBuf};
