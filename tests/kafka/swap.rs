@@ -76,7 +76,7 @@ fn a_new_version_takes_over_between_two_batches() -> Result<()> {
 
 #[test]
 fn a_new_version_is_seen_where_the_file_system_does_not_tell() -> Result<()> {
-    takes_over(&["--watch", "poll"])
+    takes_over(&["--watch=poll"])
 }
 
 #[test]

@@ -258,6 +258,9 @@ impl Building {
             self.before.read(cursor, self.rows, &how)?;
             cursor.seek(end);
         }
+        if layout.checked && seen.has_after {
+            self.after.check_all_there(self.rows, &layout.row)?;
+        }
         for (image, has) in [(&mut self.before, seen.has_before), (&mut self.after, seen.has_after)] {
             if !has {
                 image.absent(self.rows);

@@ -156,8 +156,7 @@ impl Image {
             return Err(if is_wider { Fault::Grow } else { refused(refusal).into() });
         }
         if how.checked && !field.nullable && builder.ends_with_null() {
-            let what = "expected a value, found null; the pipeline file declares it `nullable: false`".into();
-            return Err(refused(crate::convert::Refusal::Value(what)).into());
+            return Err(self.lacks(&field.name, "null").into());
         }
         Ok(())
     }
@@ -189,6 +188,22 @@ impl Image {
                 builder.null();
             }
         }
+    }
+
+    /// Refuses row `row`, before it is closed, if it lacks a column that must have a value.
+    pub fn check_all_there(&self, row: usize, slots: &[Slot]) -> Result<(), Reason> {
+        let lacking = |(slot, builder): &(&Slot, &Option<Builder>)| {
+            !slot.field.nullable && builder.as_ref().is_some_and(|builder| builder.len() == row)
+        };
+        match slots.iter().zip(&self.columns).find(lacking) {
+            Some((slot, _)) => Err(self.lacks(&slot.field.name, "no such column")),
+            None => Ok(()),
+        }
+    }
+
+    fn lacks(&self, column: &str, found: &str) -> Reason {
+        let what = format!("expected a value, found {found}; the pipeline file declares it `nullable: false`");
+        Reason::cell(self.name, column, crate::convert::Refusal::Value(what.into()))
     }
 
     /// Cuts off everything from row `row` on.

@@ -3,8 +3,8 @@ is asked for its exact value, what JSON Debezium writes for that in which mode, 
 
 What Debezium itself loses is told here, where it does, as seen on a real server; it is applied to what is expected, or such
 values are not made: `name`, bit[] and arrays of more than one dimension arrive as null, time[] without microseconds, dates
-before Christ within arrays and in snapshots as dates after, timestamps before 1583 in snapshots in the Julian calendar, money of
-more than sixteen digits through a double in snapshots, an array of ltree, tsvector or an enum with a null element as null.
+before Christ within arrays and in snapshots as dates after, timestamps before 1583 in snapshots in the Julian calendar, money
+through a double in snapshots, an array of ltree, tsvector or an enum with a null element as null.
 """
 
 import base64
@@ -249,7 +249,7 @@ def timestamp_cell(digits):
 
 
 def timestamp(name, sql, digits):
-    declared = lambda modes: ("timestamp", {"form": "ms" if in_millis(digits, modes) else "us", "years": [-5000, 300_000]})
+    declared = lambda modes: ("timestamp", {"form": "ms" if in_millis(digits, modes) else "us", "years": [-300_000, 300_000]})
     return Kind(name, sql, v.timestamps(digits), timestamp_wire(digits), timestamp_cell(digits), read=TIMESTAMP_SQL,
                 declared=declared, in_array=v.array_timestamps(digits))
 
@@ -268,7 +268,7 @@ def time(name, sql, digits):
     wire = lambda t, at: int(t) // 1000 if millis(at.modes) else int(t)
     cell = lambda t, at: Time(int(t) // 1000 * 1000 if millis(at.modes) else int(t))
     return Kind(name, sql, v.times(digits), wire, cell, read=MICROS_SQL,
-                declared=lambda modes: ("int64", {}), in_array=v.array_times(min(digits, 3)))
+                declared=lambda modes: ("int64", {}), declared_cell=wire, in_array=v.array_times(min(digits, 3)))
 
 
 def zoned_time_wire(t, at):

@@ -13,6 +13,8 @@ NAMES = ["UPPER", "CamelCase", "select", "order", "a.b", "a-b", 'quo"te', "it's"
          "after", "source", "schema", "payload", "status", "aggregate_type", "type", "ddl", "__deleted", "__op", "_offset", "_op", "key", "value", "null",
          "true", "1st", "[0]", "a/b", "a:b", "<b>", "&", "?", "*", "~", "^", "|", "transaction", "__debezium_unavailable_value", "event_count",
          "data_collections", "after_", "before_x", "id", "message", "!", "'", '"', "\\", "%25", "+", "..", "/", "-", "_unchanged"]
+# Debezium 3.3 cannot select from a table whose name has a quotation mark.
+TABLE_NAMES = [name for name in NAMES if '"' not in name]
 
 # From so many bytes on a value of a column with storage `external` is stored apart, whatever else the row has; and a row
 # whose other values have no more than that keeps all of them.
@@ -90,7 +92,7 @@ def generate(seed, count, settings):
             columns.append(Column(names.pop(), kind, required=not large and r.random() < 0.1, large=large))
         has_key = r.random() < 0.85
         left_out = [(names.pop(), sql) for sql in r.sample(kinds.LEFT_OUT, r.choice([0, 0, 1]))]
-        name = f"t{number}_{r.choice(NAMES)}"[:40]
+        name = f"t{number}_{r.choice(TABLE_NAMES)}"[:40]
         tables.append(Table(number, name, number % len(settings), columns, len(keys), has_key, not has_key or r.random() < 0.3, left_out))
     return tables
 
