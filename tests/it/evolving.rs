@@ -151,6 +151,25 @@ fn a_column_without_a_value_at_first_comes_with_its_first_value() -> Result<()> 
 
 /// What somebody does whose column has become wider: first nothing but another path, then what the message says.
 #[test]
+fn a_history_in_which_a_column_became_wider_makes_a_table_with_the_wider_type() -> Result<()> {
+    let narrow = insert(&[ID, WEIGHT, DAY], &[json!(1), json!(7), json!(20_000)]);
+    let wide = insert(&[ID, WEIGHT_WIDE], &[json!(2), json!(3_000_000_000_i64)]);
+    for lines in [[narrow.clone(), wide.clone(), narrow.clone()].concat(), [wide, narrow].concat()] {
+        let mut pipeline = pipeline()?;
+        pipeline.spec["sinks"]["inserts"]["delta"]["partition_by"] = json!(["sent_on"]);
+        pipeline.events("1.jsonl", &lines)?;
+        pipeline.run()?.expect(0, &[])?;
+        let table = pipeline.table("inserts")?;
+        let mut grams: Vec<i64> = table.rows.iter().filter_map(|row| row["grams"].as_i64()).collect();
+        grams.sort_unstable();
+        grams.dedup();
+        ensure!(grams == [7, 3_000_000_000], "{:?}", table.rows);
+        ensure!(table.types["grams"] == "int64", "{:?}", table.types);
+    }
+    Ok(())
+}
+
+#[test]
 fn a_column_that_became_wider_has_two_ways_out() -> Result<()> {
     let (narrow, wide) = (
         insert(&[ID, WEIGHT], &[json!(1), json!(70)]),

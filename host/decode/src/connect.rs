@@ -80,10 +80,12 @@ fn decimal(of: &Value) -> Result<(DataType, Conversion), String> {
     // A negative scale is that many zeros before the point that the value does not hold.
     let zeros = i64::from(scale.min(0).unsigned_abs());
     // A precision may be less than the scale: PostgreSQL's numeric(2,5) is 0.00099 at most.
-    let digits = precision.map_or(38, |precision| precision.max(1).saturating_add(zeros).max(scale.into()));
+    let digits = precision.map_or(DataType::DECIMAL_PRECISION_MAX.into(), |precision| {
+        precision.max(1).saturating_add(zeros).max(scale.into())
+    });
     let scale_of_column = u8::try_from(scale.max(0)).ok().filter(|scale| i64::from(*scale) <= digits);
     Ok(match (u8::try_from(digits), scale_of_column, u8::try_from(zeros)) {
-        (Ok(precision @ 1..=38), Some(scale), Ok(zeros)) => {
+        (Ok(precision @ 1..=DataType::DECIMAL_PRECISION_MAX), Some(scale), Ok(zeros)) => {
             (DataType::Decimal { precision, scale }, Conversion::Decimal(DecimalForm::Base64(zeros)))
         }
         _ => (DataType::Text, Conversion::WideDecimal(scale)),

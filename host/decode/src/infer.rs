@@ -11,7 +11,7 @@ use crate::framing::{Frame, split};
 use crate::scan::{Broken, Cursor, Kind};
 
 /// Digits before and after the point of the widest decimal.
-const DIGITS_MAX: u64 = 38;
+const DIGITS_MAX: u64 = DataType::DECIMAL_PRECISION_MAX as u64;
 /// The scale of an inferred decimal, where there is room for it: values that come later have room as well.
 const SCALE: u64 = 18;
 
@@ -93,13 +93,17 @@ impl Seen {
             // Of one record it does not make another type of a column that thousands agree on.
             let are_huge = by == By::Batch && self.huge * 2 > self.numbers;
             let is_decimal = self.large > 0 || are_huge;
-            return if is_decimal { DataType::Decimal { precision: 38, scale: 0 } } else { DataType::Int64 };
+            return if is_decimal {
+                DataType::Decimal { precision: DataType::DECIMAL_PRECISION_MAX, scale: 0 }
+            } else {
+                DataType::Int64
+            };
         }
         if self.inexact == 0 || before.saturating_add(after) > DIGITS_MAX {
             return DataType::Float64;
         }
         let scale = after.max(SCALE.min(DIGITS_MAX - before));
-        DataType::Decimal { precision: 38, scale: u8::try_from(scale).unwrap_or(u8::MAX) }
+        DataType::Decimal { precision: DataType::DECIMAL_PRECISION_MAX, scale: u8::try_from(scale).unwrap_or(u8::MAX) }
     }
 }
 
@@ -247,9 +251,13 @@ pub fn joined(mut known: RowSchema, more: RowSchema) -> RowSchema {
 /// An int64 becomes a decimal and not a float64: it holds every int64 exactly, and it is what Delta may widen a long to.
 fn wider(known: DataType, shown: DataType) -> DataType {
     match (known, shown) {
-        (DataType::Int64, DataType::Float64) => DataType::Decimal { precision: 38, scale: SCALE as u8 },
+        (DataType::Int64, DataType::Float64) => {
+            DataType::Decimal { precision: DataType::DECIMAL_PRECISION_MAX, scale: SCALE as u8 }
+        }
         // 19 digits before the point are those of an int64.
-        (DataType::Int64, DataType::Decimal { precision: 38, scale }) if scale <= 19 => shown,
+        (DataType::Int64, DataType::Decimal { precision: DataType::DECIMAL_PRECISION_MAX, scale }) if scale <= 19 => {
+            shown
+        }
         _ => known,
     }
 }

@@ -46,18 +46,7 @@ pub(crate) enum Conversion {
 impl ColumnType {
     /// The type that Delta calls `name` (PROTOCOL.md, "Primitive Types").
     pub(crate) fn of_delta(name: &str) -> Option<Self> {
-        let own = [
-            DataType::Boolean,
-            DataType::Int32,
-            DataType::Int64,
-            DataType::Float32,
-            DataType::Float64,
-            DataType::Date,
-            DataType::Timestamp,
-            DataType::Text,
-            DataType::Bytes,
-        ];
-        let plain = own.into_iter().map(Self::Own).chain([Self::Byte, Self::Short, Self::TimestampNtz]);
+        let plain = DataType::PLAIN.into_iter().map(Self::Own).chain([Self::Byte, Self::Short, Self::TimestampNtz]);
         // Our own notation of decimals is Delta's.
         plain.into_iter().find(|known| known.to_string() == name).or_else(|| match name.parse() {
             Ok(decimal @ DataType::Decimal { .. }) => Some(Self::Own(decimal)),
@@ -100,6 +89,23 @@ impl ColumnType {
             }
             _ => None,
         }
+    }
+
+    /// The smallest type of ours that takes all cells of both; `None` if there is none.
+    pub(crate) fn common(one: DataType, other: DataType) -> Option<DataType> {
+        let takes_both = |wide: &DataType| [one, other].iter().all(|narrow| Self::Own(*wide).takes(*narrow).is_some());
+        let digits = |data_type: DataType| match data_type {
+            DataType::Int32 => Some((10, 0)),
+            DataType::Int64 => Some((19, 0)),
+            DataType::Decimal { precision, scale } => Some((precision - scale, scale)),
+            _ => None,
+        };
+        let decimal = digits(one).zip(digits(other)).and_then(|((whole, scale), (other_whole, other_scale))| {
+            let scale = scale.max(other_scale);
+            let precision = whole.max(other_whole) + scale;
+            (precision <= DataType::DECIMAL_PRECISION_MAX).then_some(DataType::Decimal { precision, scale })
+        });
+        [Some(one), Some(other), decimal, Some(DataType::Float64)].into_iter().flatten().find(takes_both)
     }
 
     /// Whether values of the type have one spelling as partition values.
@@ -156,5 +162,35 @@ impl fmt::Display for ColumnType {
             Self::Short => "short",
             Self::TimestampNtz => "timestamp_ntz",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_common_type_of_two_holds_both_and_is_the_smallest() {
+        use DataType::{Date, Float32, Float64, Int32, Int64, Text, Timestamp};
+        let decimal = |precision, scale| DataType::Decimal { precision, scale };
+        let cases = [
+            (Int32, Int32, Some(Int32)),
+            (Int32, Int64, Some(Int64)),
+            (Float32, Float64, Some(Float64)),
+            (Int32, Float32, Some(Float64)),
+            (Int32, Float64, Some(Float64)),
+            (decimal(10, 2), decimal(20, 4), Some(decimal(20, 4))),
+            (decimal(10, 2), decimal(10, 4), Some(decimal(12, 4))),
+            (decimal(10, 2), Int32, Some(decimal(12, 2))),
+            (decimal(10, 2), Int64, Some(decimal(21, 2))),
+            (decimal(38, 0), decimal(38, 38), None),
+            (Int64, Float64, None),
+            (Int32, Text, None),
+            (Date, Timestamp, None),
+        ];
+        for (one, other, common) in cases {
+            assert_eq!(ColumnType::common(one, other), common, "{one} and {other}");
+            assert_eq!(ColumnType::common(other, one), common, "{other} and {one}");
+        }
     }
 }

@@ -57,8 +57,7 @@ impl Shape {
                 return Err(format!("partition column `{asked}`: the rows have only {}", names.join(", ")));
             };
             let data_type = options.columns.get(&*field.name).copied().unwrap_or(field.data_type);
-            // Of decimals, delta-rs 1.6.6 misreads the negative ones.
-            if !ColumnType::Own(data_type).makes_folders() || matches!(data_type, DataType::Decimal { .. }) {
+            if !can_partition(data_type) {
                 return Err(format!(
                     "partition column `{asked}`: {data_type} makes no good folder names; take another column"
                 ));
@@ -103,6 +102,26 @@ impl Shape {
             }
         }
         Ok((grown.columns.len() > self.columns.len()).then_some(grown))
+    }
+
+    /// The shape of a table that is not made yet, of which no file is written, with the types that rows of `schema` need beyond its own:
+    /// a history may begin with an integer column that was altered to a bigint. `None` if there is nothing to widen.
+    pub(crate) fn widened(&self, schema: &TableSchema, options: &TableOptions) -> Option<Self> {
+        if options.schema == SchemaPolicy::Strict {
+            return None;
+        }
+        let mut widened = self.clone();
+        for field in schema.fields.iter().filter(|field| !options.columns.contains_key(&*field.name)) {
+            let Some(column) = widened.columns.iter_mut().find(|column| column.is_for(&field.name)) else { continue };
+            let Kind::Known(ColumnType::Own(has)) = column.kind else { continue };
+            if let Some(common) = ColumnType::common(has, field.data_type) {
+                let is_partition = self.partition_columns.contains(&column.name);
+                if !is_partition || can_partition(common) {
+                    column.kind = Kind::Known(ColumnType::Own(common));
+                }
+            }
+        }
+        (widened != *self).then_some(widened)
     }
 
     /// A column that the table does not have yet: nullable, since the rows before do not have it.
@@ -242,6 +261,11 @@ impl Shape {
         };
         self.columns.iter().filter_map(known).collect()
     }
+}
+
+/// Whether a new table can be partitioned by a column of this type: of decimals, delta-rs 1.6.6 misreads the negative ones.
+fn can_partition(data_type: DataType) -> bool {
+    ColumnType::Own(data_type).makes_folders() && !matches!(data_type, DataType::Decimal { .. })
 }
 
 /// Two columns of the rows that would be one in the table.

@@ -47,6 +47,8 @@ struct TableKnown {
     own: Option<Arc<Shape>>,
     /// Those, and what rows on their way need beyond them; or those that the table is made with.
     wanted: Option<Arc<Shape>>,
+    /// Whether a file of `wanted` was written, or is about to be.
+    is_staged: bool,
     /// How rows of each schema become rows of `wanted`.
     fitting: Vec<(Arc<TableSchema>, Arc<Fit>)>,
     /// Columns of which a value was brought into the range that readers can read: each is told of once.
@@ -157,15 +159,23 @@ impl Target {
         ))
     }
 
-    /// How rows of `schema` fit the table, or the one that is to be: the first rows decide how it will be, and later ones may have more.
+    /// How rows of `schema` fit the table, or the one that is to be: the first rows decide how it will be, and later ones may have more
+    /// columns. Until a file is written they may need wider types, too.
     pub(crate) fn fit(&self, schema: &Arc<TableSchema>) -> Result<Arc<Fit>, SinkError> {
-        let mut known = self.known();
+        self.fit_in(&mut self.known(), schema)
+    }
+
+    fn fit_in(&self, known: &mut TableKnown, schema: &Arc<TableSchema>) -> Result<Arc<Fit>, SinkError> {
         if let Some((_, fit)) = known.fitting.iter().find(|(seen, _)| Arc::ptr_eq(seen, schema) || seen == schema) {
             return Ok(fit.clone());
         }
-        let (wanted, fit) = self.fit_to(&known, schema)?;
+        let (wanted, fit) = self.fit_to(known, schema)?;
         if known.own.as_ref() != Some(&wanted) && known.wanted.as_ref() != Some(&wanted) {
             self.tell_of(&wanted, known.wanted.as_ref().or(known.own.as_ref()));
+        }
+        if known.own.is_none() && !known.is_staged {
+            // What was fitted to narrower types is fitted anew.
+            known.fitting.clear();
         }
         known.wanted = Some(wanted);
         let fit = Arc::new(fit);
@@ -179,7 +189,10 @@ impl Target {
         let wanted = match before {
             None => Arc::new(Shape::of_new_table(schema, &self.options).map_err(wrong)?),
             Some(before) => {
-                before.grown(schema, &self.options).map_err(wrong)?.map_or_else(|| before.clone(), Arc::new)
+                let may_widen = known.own.is_none() && !known.is_staged;
+                let widened = may_widen.then(|| before.widened(schema, &self.options)).flatten();
+                let before = widened.map_or_else(|| before.clone(), Arc::new);
+                before.grown(schema, &self.options).map_err(wrong)?.map_or(before, Arc::new)
             }
         };
         // While there is no table, all columns are new that it is not made with.
@@ -300,7 +313,12 @@ impl Stage for Target {
     }
 
     fn stage(&self, checkpoint: CheckpointId, rows: OutputRows) -> Result<Staged, SinkError> {
-        let fit = self.fit(&rows.schema)?;
+        let fit = {
+            let mut known = self.known();
+            let fit = self.fit_in(&mut known, &rows.schema)?;
+            known.is_staged = true;
+            fit
+        };
         let fitted = fit.fitted(&rows.batch).map_err(|reason| self.misfit(reason))?;
         self.note_clamped(&fitted.clamped);
         let parts = split(&fit.partition, &fitted.partition, rows.batch.num_rows());

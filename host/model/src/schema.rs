@@ -39,6 +39,23 @@ pub enum DataType {
 }
 
 impl DataType {
+    /// The most digits of a decimal: Arrow's Decimal128, and Delta's.
+    pub const DECIMAL_PRECISION_MAX: u8 = 38;
+
+    /// All types but the decimals.
+    pub const PLAIN: [DataType; 10] = [
+        DataType::Boolean,
+        DataType::Int32,
+        DataType::Int64,
+        DataType::Float32,
+        DataType::Float64,
+        DataType::Date,
+        DataType::Timestamp,
+        DataType::Text,
+        DataType::Bytes,
+        DataType::Json,
+    ];
+
     /// The Arrow type that holds it everywhere in the host.
     pub fn to_arrow(self) -> arrow::DataType {
         match self {
@@ -82,25 +99,13 @@ impl std::str::FromStr for DataType {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let plain = [
-            DataType::Boolean,
-            DataType::Int32,
-            DataType::Int64,
-            DataType::Float32,
-            DataType::Float64,
-            DataType::Date,
-            DataType::Timestamp,
-            DataType::Text,
-            DataType::Bytes,
-            DataType::Json,
-        ];
-        if let Some(found) = plain.into_iter().find(|t| t.to_string() == text) {
+        if let Some(found) = Self::PLAIN.into_iter().find(|t| t.to_string() == text) {
             return Ok(found);
         }
         let decimal = || {
             let (precision, scale) = text.strip_prefix("decimal(")?.strip_suffix(')')?.split_once(',')?;
             let (precision, scale) = (precision.trim().parse().ok()?, scale.trim().parse().ok()?);
-            (1..=38).contains(&precision).then_some(())?;
+            (1..=Self::DECIMAL_PRECISION_MAX).contains(&precision).then_some(())?;
             (scale <= precision).then_some(DataType::Decimal { precision, scale })
         };
         decimal().ok_or_else(|| {

@@ -160,6 +160,23 @@ fn a_table_grows_by_what_rows_have_beyond_it_and_never_otherwise() {
 }
 
 #[test]
+fn a_table_that_is_not_made_yet_takes_the_wider_type() {
+    let (int, long) = (DataType::Int32, DataType::Int64);
+    let shape = table(&[("id", int, false), ("n", int, true), ("day", int, true)], &["day"]);
+    let later = rows(&[("id", int, false), ("n", long, true), ("day", AMOUNT, true)]);
+    let widened = shape.widened(&later, &options(&["day"])).expect("one is wider");
+    let types: Vec<String> = widened.columns.iter().map(Column::type_name).collect();
+    assert_eq!(types, ["integer", "long", "integer"], "no table is partitioned by a decimal");
+    assert_eq!(widened.widened(&later, &options(&["day"])), None);
+    let declared = TableOptions { columns: [("n".to_owned(), int)].into(), ..options(&[]) };
+    assert_eq!(shape.widened(&later, &declared), None, "what is declared stays");
+    let strict = TableOptions { schema: SchemaPolicy::Strict, ..options(&[]) };
+    assert_eq!(shape.widened(&later, &strict), None);
+    let other = rows(&[("n", DataType::Text, true)]);
+    assert_eq!(shape.widened(&other, &options(&[])), None, "no type holds both");
+}
+
+#[test]
 fn declared_types_are_those_of_a_new_table_and_must_be_those_of_an_old_one() {
     let wide = TableOptions {
         columns: [("n".to_owned(), DataType::Int64), ("later".to_owned(), DataType::Date)].into(),
