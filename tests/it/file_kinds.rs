@@ -97,6 +97,27 @@ fn a_compressed_file_that_was_cut_off_is_named() -> Result<()> {
     check(&pipeline.table(FLATTEN.1)?, &pipeline.path("_dead"), &placed(0, &all))
 }
 
+/// Too little of it to unpack anything, and too few bytes for a file.
+#[test]
+fn a_file_of_few_bytes_is_not_passed_over_in_silence() -> Result<()> {
+    let pipeline = pipeline()?;
+    let folder = pipeline.folder().join("events");
+    pipeline.events("a.jsonl", &orders::lines(&events(227, 20)))?;
+    pipeline.events("b.jsonl", b"{\"op\":\"c")?;
+    let finished = pipeline.run()?;
+    finished.expect(0, &["WARN", "b.jsonl", "the last line has no end and is no whole record"])?;
+    fs::remove_file(folder.join("b.jsonl"))?;
+    pipeline.events("c", &orders::lines(&events(228, 20)))?;
+    gzip(&folder.join("c"))?;
+    let whole = fs::read(folder.join("c.gz"))?;
+    for cut in [2, 10, 30] {
+        fs::write(folder.join("c.gz"), &whole[..cut])?;
+        pipeline.run()?.expect(1, &["c.gz", &format!("at byte {cut}"), "gzip data stops in the middle"])?;
+    }
+    fs::write(folder.join("c.gz"), whole)?;
+    pipeline.run()?.expect(0, &[])
+}
+
 #[test]
 fn what_unpacks_to_an_endless_line_is_bounded() -> Result<()> {
     let pipeline = pipeline()?;

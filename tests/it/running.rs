@@ -148,6 +148,27 @@ fn a_refused_batch_is_made_anew_in_smaller_ones() -> Result<()> {
     Ok(())
 }
 
+/// Files are read by one process at a time: a second one is refused, whatever it asks for, before it does anything.
+#[test]
+fn a_second_process_over_files_is_refused_and_cannot_take_over() -> Result<()> {
+    let mut pipeline = pipeline(&whole(75, 100))?;
+    pipeline.spec["source"]["files"]["follow"] = json!(true);
+    let mut first = pipeline.start()?;
+    first.until("100 rows", || Ok((pipeline.rows(FLATTEN.1)? == 100).then_some(())))?;
+    let named = format!("process {} on ", first.id());
+    let refused = pipeline.run()?;
+    refused.expect(2, &["runs already", &named, "stop that one first"])?;
+    ensure!(!refused.said().contains("--take-over"), "{}", refused.said());
+    run(&pipeline, &["--take-over"])?
+        .expect(2, &["runs already", &named, "stop that one first: `--take-over` is for Kafka"])?;
+    // The first one reads on.
+    pipeline.events("more.jsonl", &orders::lines(&whole(76, 50)))?;
+    first.until("150 rows", || Ok((pipeline.rows(FLATTEN.1)? == 150).then_some(())))?;
+    first.terminate()?.expect(0, &[])?;
+    // Without another process there is nobody whose place it would take.
+    run(&pipeline, &["--take-over"])?.expect(0, &[])
+}
+
 /// A state folder is one process's; one that has ended leaves nothing behind.
 #[test]
 fn a_state_folder_is_free_again_when_its_process_is_gone() -> Result<()> {

@@ -169,12 +169,20 @@ impl Pipeline {
             Turn::Theirs(by) => by,
         };
         let by = by.map_or("another process".into(), |by| format!("process {} on {}", by.process, by.host));
-        if self.options.take_over {
+        let reads_files = self.file.spec.source.files.is_some();
+        if self.options.take_over && !reads_files {
             tracing::warn!(%by, "takes over: that one ends with its next commit, which is refused");
             return Ok(Running::take_over(&folder)?);
         }
+        let advice = match (reads_files, self.options.take_over) {
+            (true, true) => "stop that one first: `--take-over` is for Kafka, files are read by one process at a time",
+            (true, false) => "stop that one first",
+            (false, _) => {
+                "stop that one, or take its place with `run --take-over`; several processes share the partitions with `source.kafka.group`"
+            }
+        };
         Err(PipelineError::Invalid(format!(
-            "pipeline `{}` runs already: {by} has its state folder {}; stop that one, or take its place with `run --take-over`;              several processes share the partitions with `source.kafka.group`",
+            "pipeline `{}` runs already: {by} has its state folder {}; {advice}",
             self.file.spec.pipeline,
             folder.display()
         )))

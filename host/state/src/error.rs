@@ -66,6 +66,15 @@ pub enum StateError {
         /// By how many: there are no more places.
         processes: usize,
     },
+    /// Another process has it, and one has it at a time.
+    #[error(
+        "{path} is in use by another process, and the files of a pipeline are read by one at a time: stop that one; with another \
+         `state.path` all files would be read again"
+    )]
+    Taken {
+        /// The list of files.
+        path: PathBuf,
+    },
 }
 
 impl StateError {
@@ -83,7 +92,8 @@ impl StateError {
             StateError::Corrupt { .. }
             | StateError::Newer { .. }
             | StateError::OtherPipeline { .. }
-            | StateError::Busy { .. } => Disposition::Halt,
+            | StateError::Busy { .. }
+            | StateError::Taken { .. } => Disposition::Halt,
         }
     }
 }

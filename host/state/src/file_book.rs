@@ -55,12 +55,12 @@ impl FileBook {
     /// Opens the book in a state folder.
     ///
     /// # Errors
-    /// [`StateError::Busy`] if another process has it; if it cannot be written, or is damaged, newer, or another pipeline's.
+    /// [`StateError::Taken`] if another process has it; if it cannot be written, or is damaged, newer, or another pipeline's.
     pub fn open(folder: &Path, pipeline: &str) -> Result<Self, StateError> {
         fs::create_dir_all(folder).map_err(io_error("create", folder))?;
         let path = folder.join(FILE);
         let lock = Lock::try_alone(&folder.join("files.lock"))?;
-        let lock = lock.ok_or_else(|| StateError::Busy { path: path.clone(), processes: 1 })?;
+        let lock = lock.ok_or_else(|| StateError::Taken { path: path.clone() })?;
         let files = match fs::read(&path) {
             Ok(bytes) => read(&path, pipeline, &bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
@@ -193,7 +193,8 @@ mod tests {
         assert_eq!(book.known(), []);
         book.keep(&[file(0, "/a", 1), file(1, "/b", 2)]).expect("writes");
         book.keep(&[file(0, "/c", 3)]).expect("writes");
-        assert!(matches!(FileBook::open(folder.path(), "p"), Err(StateError::Busy { .. })), "it is ours");
+        let taken = FileBook::open(folder.path(), "p").expect_err("it is ours").to_string();
+        assert!(taken.contains("files.log") && taken.contains("stop that one"), "{taken}");
         drop(book);
         let book = FileBook::open(folder.path(), "p").expect("opens");
         assert_eq!(book.known(), [file(0, "/c", 3), file(1, "/b", 2)]);

@@ -34,7 +34,7 @@ pub struct Args {
     /// Answer /livez, /readyz and /metrics here, such as 127.0.0.1:9464; read-only and without authentication.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Take the place of a process that runs the pipeline out of the same state folder; it ends with its next commit.
+    /// Take the place of a process that runs the pipeline out of the same state folder; it ends with its next commit. For Kafka only.
     #[arg(long)]
     take_over: bool,
     /// End with 1 if a row is dead, so that a job or a test is not green: they are in the dead letters either way.

@@ -1,15 +1,15 @@
-//! Which of the files that are there is which of those that are known.
+//! The files of a source: what is known of each, and where it is now.
 //!
-//! In this order: the same inode with the same content; the same name with the same content, which a file has after it was copied into
-//! place; the same content anywhere, for a file whose place is empty or another's: moved to another disk, compressed, or copied away
-//! before it was cut to nothing. What is left is new. The same content means: it begins with all that was read, as far as
-//! checksums of its beginning and of what comes before the place where reading stopped can tell.
+//! At a look, those that are known are told from those that are new ([`super::matching`]); what is left is new, unless it is held back
+//! ([`super::newcomers`]). The same content means: it begins with all that was read, as far as checksums of its beginning and of what
+//! comes before the place where reading stopped can tell.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use lakemill_model::{FileMark, FileMemory, KnownFile, SourceError, TopicPartition};
 
-use super::lines::{Fit, HEAD_MIN, Identity, Lines, heads, settled};
+use super::lines::{HEAD_MIN, Lines, settled, warn_of_rest};
+use super::newcomers::Newcomers;
 use super::paths::Found;
 use super::{FileOptions, kind, paths};
 
@@ -21,13 +21,13 @@ const REFUSED_MAX: usize = 10;
 
 /// The files of a source.
 pub(super) struct Catalog {
-    options: FileOptions,
+    pub(super) options: FileOptions,
     memory: Box<dyn FileMemory>,
-    files: BTreeMap<TopicPartition, Entry>,
+    pub(super) files: BTreeMap<TopicPartition, Entry>,
     /// Known now, and not remembered yet.
     unkept: BTreeSet<TopicPartition>,
-    /// New files that may be copies of others, which are about to be cut: they are new if they still are at the next look.
-    postponed: BTreeSet<Identity>,
+    /// New files from look to look.
+    pub(super) newcomers: Newcomers,
     /// Made known by this process: no table can have a line of them yet.
     made: BTreeSet<TopicPartition>,
 }
@@ -61,8 +61,8 @@ impl Catalog {
     pub fn open(options: FileOptions, memory: Box<dyn FileMemory>) -> Result<Self, SourceError> {
         let known = memory.known().into_iter().map(|known| (known.tp(), Entry { known, place: None }));
         let files = known.collect();
-        let mut catalog =
-            Self { options, memory, files, unkept: BTreeSet::new(), postponed: BTreeSet::new(), made: BTreeSet::new() };
+        let newcomers = Newcomers::new(options.follow);
+        let mut catalog = Self { options, memory, files, unkept: BTreeSet::new(), newcomers, made: BTreeSet::new() };
         catalog.look()?;
         Ok(catalog)
     }
@@ -128,23 +128,13 @@ impl Catalog {
     ///
     /// # Errors
     /// [`SourceError::NoSuchTopic`] if one is not there, or none fits a pattern; [`SourceError::NotLines`] for files of another kind;
-    /// [`SourceError::File`] for those that were changed where they were read.
+    /// [`SourceError::File`] for those that were changed where they were read, and for compressed ones that are not whole and not waited
+    /// for.
     pub fn look(&mut self) -> Result<Vec<TopicPartition>, SourceError> {
         let names: Vec<&str> = self.files.values().map(|entry| entry.known.path.as_str()).collect();
         let found = paths::find(&self.options.paths, &names, self.options.follow)?;
-        let mut sorting = Sorting::default();
-        let free = self.by_identity(found, &mut sorting)?;
-        let free = self.by_name(free, &mut sorting)?;
-        let mut free = self.by_content(free, &mut sorting)?;
-        if self.options.follow {
-            free = self.postpone(free, &sorting)?;
-        }
-        for (tp, (path, fit)) in &sorting.doubtful {
-            if !sorting.placed.contains_key(tp) {
-                return Err(self.unlike(tp, path, fit));
-            }
-        }
-        self.check_topics(&sorting)?;
+        self.newcomers.look();
+        let (mut sorting, free) = self.sort(found)?;
         let taken: Vec<(u64, u64)> = sorting.placed.values().map(|found| found.identity).collect();
         let taken: BTreeSet<_> = taken.into_iter().chain(free.iter().map(|found| found.identity)).collect();
         for (tp, entry) in &mut self.files {
@@ -178,137 +168,13 @@ impl Catalog {
         self.add(free)
     }
 
-    /// Those that have the inode of one that is known, and its content; the others are returned.
-    fn by_identity(&self, found: Vec<Found>, sorting: &mut Sorting) -> Result<Vec<Found>, SourceError> {
-        let here = self.files.iter().filter(|(_, entry)| !entry.known.displaced);
-        let by_identity: HashMap<_, _> =
-            here.map(|(tp, entry)| ((entry.known.device, entry.known.inode), tp)).collect();
-        let mut free = Vec::new();
-        for found in found {
-            match by_identity.get(&found.identity) {
-                Some(tp) => free.extend(self.place(tp, found, sorting)?),
-                None => free.push(found),
-            }
-        }
-        Ok(free)
-    }
-
-    /// Those that have the name of one that is not found by its inode, and its content.
-    fn by_name(&self, found: Vec<Found>, sorting: &mut Sorting) -> Result<Vec<Found>, SourceError> {
-        let here = self.files.iter().filter(|(tp, entry)| !entry.known.displaced && !sorting.placed.contains_key(*tp));
-        let by_name: HashMap<_, _> = here.map(|(tp, entry)| (entry.known.path.clone(), tp)).collect();
-        let mut free = Vec::new();
-        for found in found {
-            match by_name.get(&found.real) {
-                Some(tp) if self.files[*tp].known.inode != found.identity.1 => {
-                    free.extend(self.place(tp, found, sorting)?);
-                }
-                _ => free.push(found),
-            }
-        }
-        Ok(free)
-    }
-
-    /// Those that have the content of one that is not where it was.
-    fn by_content(&self, found: Vec<Found>, sorting: &mut Sorting) -> Result<Vec<Found>, SourceError> {
-        let mut by_head = HashMap::<(usize, u32), Vec<&TopicPartition>>::new();
-        for (tp, entry) in &self.files {
-            if let (false, Some(sum)) = (sorting.placed.contains_key(tp), entry.known.head.last()) {
-                by_head.entry((entry.known.head.len(), *sum)).or_default().push(tp);
-            }
-        }
-        if by_head.is_empty() {
-            return Ok(found);
-        }
-        let mut free = Vec::new();
-        'found: for found in found {
-            if found.look.size > 0 {
-                let head = Lines::open(&found.path)?.head().to_vec();
-                for candidate in heads(&head).filter_map(|head| by_head.get(&head)).flatten() {
-                    if !sorting.placed.contains_key(*candidate) && self.fit(candidate, &found)? == Fit::Same {
-                        sorting.placed.insert((*candidate).clone(), found);
-                        continue 'found;
-                    }
-                }
-            }
-            free.push(found);
-        }
-        Ok(free)
-    }
-
-    /// Leaves out, once, those that begin like a file that is in its place: whoever copies a file and cuts it then is not to be met in between.
-    fn postpone(&mut self, found: Vec<Found>, sorting: &Sorting) -> Result<Vec<Found>, SourceError> {
-        let mut beginnings = BTreeSet::new();
-        for (tp, entry) in &self.files {
-            if let (true, Some(sum)) = (sorting.placed.contains_key(tp), entry.known.head.last()) {
-                beginnings.insert((entry.known.head.len(), *sum));
-            }
-        }
-        let (mut free, mut postponed) = (Vec::new(), BTreeSet::new());
-        for found in found {
-            let lines = Lines::open(&found.path)?;
-            if heads(lines.head()).any(|head| beginnings.contains(&head)) && !self.postponed.contains(&found.identity) {
-                postponed.insert(found.identity);
-            } else {
-                free.push(found);
-            }
-        }
-        self.postponed = postponed;
-        Ok(free)
-    }
-
-    /// Puts a file in its place if it is the one; gives it back if not.
-    fn place(&self, tp: &TopicPartition, found: Found, sorting: &mut Sorting) -> Result<Option<Found>, SourceError> {
-        match self.fit(tp, &found)? {
-            Fit::Same => {
-                sorting.placed.insert(tp.clone(), found);
-                return Ok(None);
-            }
-            Fit::Other => {}
-            // One that was cut to nothing will be another one.
-            Fit::Shorter | Fit::Changed if !has_begun(Lines::open(&found.path)?.head(), self.options.format) => {}
-            doubtful => drop(sorting.doubtful.insert(tp.clone(), (found.path.display().to_string(), doubtful))),
-        }
-        Ok(Some(found))
-    }
-
-    /// Whether a file is the one that is known as `tp`.
-    fn fit(&self, tp: &TopicPartition, found: &Found) -> Result<Fit, SourceError> {
-        let Entry { known, place } = &self.files[tp];
-        let as_before = place.as_ref().is_some_and(|p| (p.identity, p.look) == (found.identity, found.look));
-        let as_read = (known.device, known.inode) == found.identity && known.ended == Some(found.look);
-        if as_before || as_read {
-            return Ok(Fit::Same);
-        }
-        Lines::open(&found.path)?.recognise(known, i64::MAX)
-    }
-
-    fn unlike(&self, tp: &TopicPartition, path: &str, fit: &Fit) -> SourceError {
-        let FileMark { line, byte, .. } = self.files[tp].last();
-        let what = match fit {
-            Fit::Shorter => "it is shorter, and begins like what was read",
-            _ => "what comes before that is not what was read any more",
-        };
-        let reason = format!(
-            "{line} lines were read up to here, as {tp}, and {what}: it was cut or changed in place; put back what was there, or, if it is \
-             to be read as a new file, from its first line on, give it another name: `cp FILE NEW && rm FILE`"
-        );
-        SourceError::File { path: path.to_owned(), byte: Some(byte), reason }
-    }
-
-    fn check_topics(&self, sorting: &Sorting) -> Result<(), SourceError> {
-        let Some(topic) = &self.options.topic else { return Ok(()) };
-        match sorting.placed.iter().find(|(tp, _)| *tp.topic != **topic) {
-            None => Ok(()),
-            Some((tp, found)) => Err(SourceError::File {
-                path: found.path.display().to_string(),
-                byte: None,
-                reason: format!(
-                    "it is known as {tp}, and `topic` says {topic} now: leave `topic` as it was, or read the files under another \
-                     `pipeline` name, which begins anew"
-                ),
-            }),
-        }
+    /// Unpacks a file that is known to its end if it is compressed, unless that was done.
+    ///
+    /// # Errors
+    /// If it stops in the middle, is damaged, or is not lines.
+    pub fn verify(&mut self, tp: &TopicPartition) -> Result<(), SourceError> {
+        let place = self.files.get(tp).and_then(|entry| entry.place.as_ref());
+        place.map_or(Ok(()), |place| self.newcomers.verify(place))
     }
 
     /// Makes files known that are new.
@@ -325,6 +191,8 @@ impl Catalog {
                 refused.push(format!("{name}: {}", why.replace("FILE", &name)));
             } else if has_begun(lines.head(), self.options.format) {
                 new.push((found, lines.head_sums()?));
+            } else if !self.options.follow {
+                warn_of_rest(&mut lines, None);
             }
         }
         if !refused.is_empty() {
@@ -430,16 +298,8 @@ impl Catalog {
     }
 }
 
-/// What was found out about files so far.
-#[derive(Default)]
-struct Sorting {
-    placed: BTreeMap<TopicPartition, Found>,
-    /// Files that begin like what they should be, and are not: their names, and how they differ.
-    doubtful: BTreeMap<TopicPartition, (String, Fit)>,
-}
-
 /// Whether there is anything in a file that tells it from others, or that could be read: otherwise it is as good as not there yet.
-fn has_begun(head: &[u8], format: super::LineFormat) -> bool {
+pub(super) fn has_begun(head: &[u8], format: super::LineFormat) -> bool {
     head.len() >= HEAD_MIN || head.contains(&b'\n') || kind::is_whole(format, head)
 }
 

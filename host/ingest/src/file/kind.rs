@@ -14,6 +14,11 @@ const BEGINNINGS: &[(&[u8], &str, &str)] = &[
     (b"\0asm", "a WebAssembly component", "name it under `transforms`, and let `paths` leave it out"),
     (b"\x7fELF", "a program", "let `paths` leave it out"),
     (b"PK\x03\x04", "a zip archive", "unpack it: `unzip FILE`"),
+    (
+        b"\x1e",
+        "a JSON text sequence",
+        "take its marks out, and write one record a line: `tr -d '\\036' < FILE | jq -c . > NEW.jsonl`",
+    ),
     (b"BZh", "compressed with bzip2", "unpack it, or compress it with gzip or zstd: `bzip2 -d FILE`"),
     (b"\xfd7zXZ\0", "compressed with xz", "unpack it, or compress it with gzip or zstd: `xz -d FILE`"),
     (b"\x04\x22\x4d\x18", "compressed with lz4", "unpack it, or compress it with gzip or zstd: `lz4 -d FILE`"),
@@ -53,6 +58,12 @@ pub(super) fn refusal(head: &[u8], format: LineFormat) -> Option<String> {
         _ => {}
     }
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    // The schema's id may be that of the end of a line.
+    if let ([0, a, b, c, d, _, ..], LineFormat::Value) = (text, format)
+        && text[1..5] != [0; 4]
+    {
+        return framed(u32::from_be_bytes([*a, *b, *c, *d]));
+    }
     let mut lines = text.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     let first = lines.next()?;
     let value = match (format, first.iter().position(|byte| *byte == b'\t')) {
@@ -62,12 +73,7 @@ pub(super) fn refusal(head: &[u8], format: LineFormat) -> Option<String> {
     if let [0, a, b, c, d, _, ..] = *value
         && !value.iter().all(|byte| *byte == 0)
     {
-        let id = u32::from_be_bytes([a, b, c, d]);
-        return say(
-            &format!("a record as a schema registry's serializer frames it (a byte 0, then schema {id})"),
-            "write plain JSON, one record a line, with Kafka Connect's JsonConverter for example; records with this frame are read from \
-             Kafka only, if at all",
-        );
+        return framed(u32::from_be_bytes([a, b, c, d]));
     }
     let whole_line = text.contains(&b'\n');
     if first.trim_ascii_start().starts_with(b"[") && value.len() == first.len() {
@@ -76,7 +82,35 @@ pub(super) fn refusal(head: &[u8], format: LineFormat) -> Option<String> {
     if whole_line && value.len() == first.len() && spreads(first, lines.next()) {
         return say("JSON that is spread over several lines", "write one record a line: `jq -c . FILE > NEW.jsonl`");
     }
+    if !whole_line && format == LineFormat::Value {
+        return match after_the_first(first) {
+            Some([b'\r', ..]) => say(
+                "lines that end with a carriage return alone",
+                "write one record a line: `tr '\\r' '\\n' < FILE > NEW.jsonl`",
+            ),
+            Some(rest) if rest.trim_ascii_start().starts_with(b"{") => {
+                say("several records on one line", "write one record a line: `jq -c . FILE > NEW.jsonl`")
+            }
+            _ => None,
+        };
+    }
     None
+}
+
+/// What is said of a schema registry's frame.
+fn framed(id: u32) -> Option<String> {
+    Some(format!(
+        "this is a record as a schema registry's serializer frames it (a byte 0, then schema {id}); write plain JSON, one record a line, with \
+         Kafka Connect's JsonConverter for example; records with this frame are read from Kafka only, if at all"
+    ))
+}
+
+/// What follows the first JSON object of a line; `None` if it is not whole, or nothing follows.
+fn after_the_first(line: &[u8]) -> Option<&[u8]> {
+    let mut values = serde_json::Deserializer::from_slice(line).into_iter::<IgnoredAny>();
+    values.next()?.ok()?;
+    Some(&line[values.byte_offset()..])
+        .filter(|rest| !rest.trim_ascii().is_empty() && line.trim_ascii_start().starts_with(b"{"))
 }
 
 /// Whether a record goes on in the next line, as it does where JSON is printed for people: the line is the beginning of an object, ends
@@ -93,6 +127,8 @@ fn spreads(line: &[u8], next: Option<&[u8]>) -> bool {
 pub(super) fn is_whole(format: LineFormat, line: &[u8]) -> bool {
     let value = match (format, line.iter().position(|byte| *byte == b'\t')) {
         (LineFormat::KeyValue, Some(tab)) => &line[tab + 1..],
+        // A key whose value is still to come.
+        (LineFormat::KeyValue, None) => return false,
         _ => line,
     };
     // More digits may follow a number, and a key without its value is none.
@@ -131,6 +167,10 @@ mod tests {
             (b"{\"op\": \"c\",\r\n \"after\": {}}\r\n".to_vec(), ["several lines", "jq -c ."]),
             (b"{\"after\": {\n\"id\": 1}}\n".to_vec(), ["several lines", "jq -c ."]),
             (b"BZh91AY".to_vec(), ["bzip2", "bzip2 -d"]),
+            (b"\x1e{\"op\":\"c\"}\n".to_vec(), ["JSON text sequence", "tr -d '\\036'"]),
+            (b"\0\0\0\0\n{\"op\":\"c\"}".to_vec(), ["schema 10", "plain JSON"]),
+            (b"{\"op\":\"c\"}{\"op\":\"u\"}".to_vec(), ["several records on one line", "jq -c ."]),
+            (b"{\"op\":\"c\"}\r{\"op\":\"u\"}\r".to_vec(), ["carriage return", "tr '\\r' '\\n'"]),
         ] {
             let seen = seen(&head, LineFormat::Value);
             assert!(words.iter().all(|word| seen.contains(word)), "{words:?}: {seen}");
@@ -165,9 +205,9 @@ mod tests {
     #[test]
     fn a_last_line_is_whole_when_nothing_can_follow() {
         for (line, value, key_value) in [
-            ("{\"a\":1}", true, true),
+            ("{\"a\":1}", true, false),
             ("{\"a\":{\"b\":\"}", false, false),
-            ("{\"a\":1}  ", true, true),
+            ("{\"a\":1}  ", true, false),
             ("12", false, false),
             ("{\"a\":1}\t", true, false),
             ("{\"a\":1}\t{\"b\":", false, false),

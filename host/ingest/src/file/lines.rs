@@ -3,19 +3,23 @@
 //! Places are bytes of the content: of a compressed file, bytes as they come out.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use flate2::read::MultiGzDecoder;
-use lakemill_model::{FileLook, FileMark, KnownFile, SourceError};
+use lakemill_model::{FileLook, FileMark, KnownFile, SourceError, TopicPartition};
+
+use super::input::{Input, read_at, read_before};
 
 /// A longer line is taken for damage, or for a file that is not lines.
 const LINE_MAX: usize = 64 << 20;
 
 /// So much is read at once, and more of a long line.
 const CHUNK: usize = 64 << 10;
+
+/// Bytes of a line without an end that a warning shows.
+const SHOWN_MAX: usize = 40;
 
 /// So much of the content before a place tells whether it is the content that was read.
 pub(super) const WINDOW: usize = 4096;
@@ -53,27 +57,6 @@ pub(super) enum Next<'a> {
     End,
 }
 
-/// How a file is compressed, by its first bytes.
-enum Input {
-    Plain(File),
-    Gzip(Box<MultiGzDecoder<Counted>>),
-    Zstd(Box<zstd::Decoder<'static, io::BufReader<Counted>>>),
-}
-
-/// A file that counts what is read of it.
-struct Counted {
-    file: File,
-    bytes: u64,
-}
-
-impl Read for Counted {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(into)?;
-        self.bytes += count as u64;
-        Ok(count)
-    }
-}
-
 /// A file at one of its lines.
 pub(super) struct Lines {
     path: PathBuf,
@@ -104,22 +87,17 @@ impl Lines {
     /// # Errors
     /// If it cannot be read.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
-        let unreadable = |error: io::Error| SourceError::File {
-            path: path.display().to_string(),
-            byte: None,
-            reason: format!("it cannot be read: {error}"),
-        };
-        let file = File::open(path).map_err(unreadable)?;
-        let mut magic = [0; 4];
-        let count = read_at(&file, &mut magic, 0).map_err(unreadable)?;
-        let counted = |file| Counted { file, bytes: 0 };
-        let input = match &magic[..count] {
-            [0x1f, 0x8b, ..] => Input::Gzip(Box::new(MultiGzDecoder::new(counted(file)))),
-            // A frame, or one that is skipped.
-            [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
-                Input::Zstd(Box::new(zstd::Decoder::new(counted(file)).map_err(unreadable)?))
-            }
-            _ => Input::Plain(file),
+        Self::open_if_there(path)?.ok_or_else(|| unreadable(path, None, &io::ErrorKind::NotFound.into()))
+    }
+
+    /// The same; `None` if nothing has this name.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn open_if_there(path: &Path) -> Result<Option<Self>, SourceError> {
+        let input = match File::open(path).and_then(Input::of) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            input => input.map_err(|error| unreadable(path, None, &error))?,
         };
         let mut lines = Self {
             path: path.to_owned(),
@@ -135,15 +113,7 @@ impl Lines {
             open_end: None,
         };
         lines.read_head()?;
-        Ok(lines)
-    }
-
-    fn file(&self) -> &File {
-        match &self.input {
-            Input::Plain(file) => file,
-            Input::Gzip(decoder) => &decoder.get_ref().file,
-            Input::Zstd(decoder) => &decoder.get_ref().get_ref().file,
-        }
+        Ok(Some(lines))
     }
 
     /// What the file system says of it now: what it is, and how it looks.
@@ -151,7 +121,7 @@ impl Lines {
     /// # Errors
     /// If it says nothing.
     pub fn look(&self) -> Result<(Identity, FileLook), SourceError> {
-        let metadata = self.file().metadata().map_err(|error| self.error(&error))?;
+        let metadata = self.input.file().metadata().map_err(|error| self.error(&error))?;
         Ok(((metadata.dev(), metadata.ino()), look_of(&metadata)))
     }
 
@@ -186,7 +156,7 @@ impl Lines {
             let count = read_at(file, &mut self.head, 0).map_err(|error| self.error(&error))?;
             self.head.truncate(count);
         } else {
-            // What is wrong with it is told when its lines are asked for.
+            // What is wrong with it is told when it is verified.
             while self.buffer.len() < WINDOW && self.fill() {}
             self.head = self.buffer[..self.buffer.len().min(WINDOW)].to_vec();
         }
@@ -207,6 +177,30 @@ impl Lines {
     /// This place, as it is remembered.
     pub fn mark(&self) -> FileMark {
         FileMark { line: self.number, byte: self.byte, tail: crc32fast::hash(self.window()) }
+    }
+
+    /// The line that was read without its end, and the byte where it stopped.
+    pub fn open_end(&self) -> Option<(i64, u64)> {
+        self.open_end
+    }
+
+    /// Whether what was read last is still there: otherwise the file was cut, and perhaps filled again.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn is_as_read(&self) -> Result<bool, SourceError> {
+        let before = &self.buffer[self.buffer.len().saturating_sub(WINDOW)..];
+        let upto = self.byte + (self.buffer.len() - self.start) as u64;
+        Ok(self.content_before(upto)?.is_none_or(|now| now == before))
+    }
+
+    /// The window before a place, as it is now: `None` of a compressed file, which does not change while it is open.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn content_before(&self, byte: u64) -> Result<Option<Vec<u8>>, SourceError> {
+        let Input::Plain(file) = &self.input else { return Ok(None) };
+        read_before(file, byte, WINDOW).map(Some).map_err(|error| unreadable(&self.path, Some(byte), &error))
     }
 
     fn window(&self) -> &[u8] {
@@ -262,19 +256,11 @@ impl Lines {
 
     /// Goes forward to a place that was remembered, if what comes before it is still the same.
     fn go_to(&mut self, mark: &FileMark) -> Result<Fit, SourceError> {
-        let back = mark.byte.min(WINDOW as u64);
         if let Input::Plain(file) = &mut self.input {
-            let mut before = vec![0; usize::try_from(back).unwrap_or(WINDOW)];
-            let (from, length) = (mark.byte - back, before.len());
-            let count = read_at(file, &mut before, from);
-            let count = count.and_then(|count| file.seek(SeekFrom::Start(mark.byte)).map(|_| count));
-            let path = &self.path;
-            let count = count.map_err(|error| SourceError::File {
-                path: path.display().to_string(),
-                byte: Some(from),
-                reason: format!("it cannot be read: {error}"),
-            })?;
-            if count < length {
+            let before = read_before(file, mark.byte, WINDOW);
+            let before = before.and_then(|before| file.seek(SeekFrom::Start(mark.byte)).map(|_| before));
+            let before = before.map_err(|error| unreadable(&self.path, Some(mark.byte), &error))?;
+            if (before.len() as u64) < mark.byte.min(WINDOW as u64) {
                 return Ok(Fit::Shorter);
             }
             self.start = before.len();
@@ -308,13 +294,7 @@ impl Lines {
             self.searched = self.searched.saturating_sub(gone);
         }
         let chunk = CHUNK.max((self.buffer.len() - self.start).min(16 * CHUNK));
-        let chunk = chunk as u64;
-        let read = match &mut self.input {
-            Input::Plain(file) => file.take(chunk).read_to_end(&mut self.buffer),
-            Input::Gzip(decoder) => decoder.take(chunk).read_to_end(&mut self.buffer),
-            Input::Zstd(decoder) => decoder.take(chunk).read_to_end(&mut self.buffer),
-        };
-        match read {
+        match self.input.read(chunk as u64, &mut self.buffer) {
             Ok(count) => count > 0,
             // What came before it is whole.
             Err(error) => {
@@ -327,11 +307,7 @@ impl Lines {
     /// Why there is no more to be had, if that is not the end.
     fn give_up(&mut self) -> Result<(), SourceError> {
         if let Some(error) = &self.failed {
-            let (what, bytes) = match &self.input {
-                Input::Plain(_) => return Err(self.error(error)),
-                Input::Gzip(decoder) => ("gzip", decoder.get_ref().bytes),
-                Input::Zstd(decoder) => ("zstd", decoder.get_ref().get_ref().bytes),
-            };
+            let Some((what, bytes)) = self.input.packed() else { return Err(self.error(error)) };
             let content = self.byte;
             let reason = if error.kind() == io::ErrorKind::UnexpectedEof {
                 format!(
@@ -476,7 +452,11 @@ impl Lines {
 
     /// Goes past what [`Self::next`] showed.
     pub fn advance(&mut self) {
-        let length = self.found.take().unwrap_or(self.buffer.len() - self.start);
+        let rest = self.buffer.len() - self.start;
+        if self.found.is_none() {
+            self.open_end = Some((self.number, self.byte + rest as u64));
+        }
+        let length = self.found.take().unwrap_or(rest);
         self.start += length;
         self.searched = self.start;
         self.byte += length as u64;
@@ -531,18 +511,34 @@ pub(super) fn settled(look: FileLook) -> FileLook {
     FileLook { modified_ns, ..look }
 }
 
-/// Reads until `into` is full or the file ends; how much there was.
-fn read_at(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
-    let mut count = 0;
-    while count < into.len() {
-        match file.read_at(&mut into[count..], at + count as u64) {
-            Ok(0) => break,
-            Ok(more) => count += more,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+fn unreadable(path: &Path, byte: Option<u64>, error: &io::Error) -> SourceError {
+    SourceError::File { path: path.display().to_string(), byte, reason: format!("it cannot be read: {error}") }
+}
+
+/// Says that the last bytes of a file were not read, which may not be known yet.
+pub(super) fn warn_of_rest(lines: &mut Lines, tp: Option<&TopicPartition>) {
+    let (file, byte) = (lines.path().display().to_string(), lines.byte());
+    let Ok(Next::Open(rest)) = lines.next() else { return };
+    let (bytes, shown) = (rest.len(), String::from_utf8_lossy(&rest[..rest.len().min(SHOWN_MAX)]).into_owned());
+    if rest.iter().all(|byte| *byte == 0) {
+        tracing::warn!(
+            file,
+            byte,
+            bytes,
+            partition = tp.map(tracing::field::display),
+            "the file ends with NUL bytes, as one does whose writer's machine has crashed: they are not read; cut them off with \
+             `truncate -s BYTE FILE`"
+        );
+    } else {
+        tracing::warn!(
+            file,
+            byte,
+            bytes,
+            begins = shown,
+            partition = tp.map(tracing::field::display),
+            "the last line has no end and is no whole record: it is read when the rest of it has come"
+        );
     }
-    Ok(count)
 }
 
 #[cfg(test)]

@@ -6,8 +6,11 @@
 //! read of it must stay as it was.
 
 mod catalog;
+mod input;
 mod kind;
 mod lines;
+mod matching;
+mod newcomers;
 mod paths;
 mod source;
 

@@ -9,8 +9,8 @@ use lakemill_model::{
     Source, SourceError, StartAt, TopicIds, TopicPartition,
 };
 
-use super::catalog::Catalog;
-use super::lines::{Fit, Lines, Next, settled};
+use super::catalog::{Catalog, Entry};
+use super::lines::{Fit, Lines, Next, settled, warn_of_rest};
 use super::{FileOptions, LineFormat, kind};
 use crate::batching::{Filling, NO_LIMITS, fits, full, len};
 
@@ -22,9 +22,6 @@ const OPEN_MAX: usize = 48;
 
 /// How often files that are followed are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// Bytes of a line without an end that a warning shows.
-const SHOWN_MAX: usize = 40;
 
 /// How long it takes until they are looked at again.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -57,10 +54,10 @@ pub struct FileSource {
     turns: VecDeque<TopicPartition>,
     /// Open files, the one that was read last at the end.
     open: Vec<(TopicPartition, Lines)>,
-    /// How compressed files looked when they were found to be whole.
-    verified: BTreeMap<TopicPartition, FileLook>,
     /// When files were looked for.
     looked: Instant,
+    /// Something is not what the last look saw: the next one comes at once.
+    stale: bool,
     /// To be said when what came before it has been delivered.
     failed: Option<SourceError>,
     filling: Filling,
@@ -84,8 +81,8 @@ impl FileSource {
             moved: BTreeSet::new(),
             turns: VecDeque::new(),
             open: Vec::new(),
-            verified: BTreeMap::new(),
             looked: Instant::now(),
+            stale: false,
             failed: None,
             filling: Filling::default(),
         })
@@ -108,39 +105,61 @@ impl FileSource {
         }
     }
 
-    /// The lines of a file from line `next` on, as far as the file goes.
-    fn lines(&mut self, tp: &TopicPartition, next: i64) -> Result<Lines, SourceError> {
+    /// The lines of a file from line `next` on, as far as the file goes. `None` if it is followed and is not what the last look saw, or
+    /// not whole: the next look tells.
+    fn lines(&mut self, tp: &TopicPartition, next: i64) -> Result<Option<Lines>, SourceError> {
+        let place = self.catalog.get(tp).and_then(|entry| entry.place.clone());
         if let Some(at) = self.open.iter().position(|(open, lines)| open == tp && lines.number() <= next) {
             let (_, mut lines) = self.open.remove(at);
-            if lines.skip_to(next)? {
-                return Ok(lines);
+            let identity = lines.look()?.0;
+            let is_as_read = lines.is_as_read()?;
+            // A copy may have come into its place.
+            if place.as_ref().is_none_or(|place| place.identity == identity) && is_as_read && lines.skip_to(next)? {
+                return Ok(Some(lines));
+            }
+            if !is_as_read && self.follow {
+                self.stale = true;
+                return Ok(None);
             }
         }
-        let entry = self.catalog.get(tp);
-        let place = entry.and_then(|entry| Some((entry, entry.place.as_ref()?)));
-        let (entry, place) = place.ok_or_else(|| SourceError::NoSuchTopic {
+        let place = place.ok_or_else(|| SourceError::NoSuchTopic {
             topic: tp.to_string(),
             hint: "no such file is being read".to_owned(),
         })?;
-        let mut lines = Lines::open(&place.path)?;
         let path = place.path.display().to_string();
-        if lines.look()?.0 != place.identity {
-            let reason = "another file came into its place just now: run again".to_owned();
+        let opened = Lines::open_if_there(&place.path)?;
+        let look = opened.as_ref().map(Lines::look).transpose()?;
+        let (Some(mut lines), true) = (opened, look.is_some_and(|(identity, _)| identity == place.identity)) else {
+            if self.follow {
+                self.stale = true;
+                return Ok(None);
+            }
+            let reason = "it is gone, or another file came into its place just now: run again".to_owned();
             return Err(SourceError::File { path, byte: None, reason });
+        };
+        if !lines.grows()
+            && let Err(error) = self.catalog.verify(tp)
+        {
+            let Some(stand) = self.stands.get_mut(tp).filter(|_| self.follow) else { return Err(error) };
+            tracing::warn!(%error, "a compressed file that was added to is not whole: it is waited for");
+            stand.seen = Some(place.look);
+            return Ok(None);
         }
-        if !lines.grows() && self.verified.get(tp) != Some(&place.look) {
-            Lines::open(&place.path)?.verify()?;
-            self.verified.insert(tp.clone(), place.look);
-        }
-        if lines.recognise(&entry.known, next)? != Fit::Same {
+        let Some(Entry { known, .. }) = self.catalog.get(tp) else { return Ok(None) };
+        if lines.recognise(known, next)? != Fit::Same {
+            // It was cut since the last look.
+            if self.follow && look != Some((place.identity, place.look)) {
+                self.stale = true;
+                return Ok(None);
+            }
             let reason = "what was read of it was changed just now: run again".to_owned();
-            return Err(SourceError::File { path, byte: Some(entry.last().byte), reason });
+            return Err(SourceError::File { path, byte: known.marks.last().map(|mark| mark.byte), reason });
         }
         if !lines.skip_to(next)? {
             let reason = format!("it ends before line {next}, which is the next to read of {tp}: it was cut");
             return Err(SourceError::File { path, byte: Some(lines.byte()), reason });
         }
-        Ok(lines)
+        Ok(Some(lines))
     }
 
     /// Keeps a file open, and closes the one that was not read for longest if there are many.
@@ -174,8 +193,8 @@ impl FileSource {
         until: Instant,
     ) -> Result<bool, SourceError> {
         let Some(Stand { next, .. }) = self.stands.get(tp).copied() else { return Ok(true) };
-        let mut lines = self.lines(tp, next)?;
-        let mut reached = Reached { next, records: 0, open_end: None };
+        let Some(mut lines) = self.lines(tp, next)? else { return Ok(true) };
+        let mut reached = Reached { next, records: 0 };
         // What was read before something was wrong counts.
         let read = self.read(tp, &mut lines, &mut reached, batch, limits, until);
         self.note(tp, &mut lines, &reached, matches!(read, Ok(true)))?;
@@ -196,27 +215,23 @@ impl FileSource {
         until: Instant,
     ) -> Result<bool, SourceError> {
         loop {
-            let (number, byte) = (lines.number(), lines.byte());
-            let (line, is_open) = match lines.next()? {
-                Next::Line(line) => (line, false),
-                Next::Open(line) if !self.follow && kind::is_whole(self.format, line) => (line, true),
+            let number = lines.number();
+            let line = match lines.next()? {
+                Next::Line(line) => line,
+                Next::Open(line) if !self.follow && kind::is_whole(self.format, line) => line,
                 Next::Open(_) | Next::End => {
                     if !self.follow {
-                        warn_of_rest(lines, tp);
+                        warn_of_rest(lines, Some(tp));
                     }
                     return Ok(true);
                 }
             };
-            let length = line.len() as u64;
             if let Some(record) = record(self.format, tp, number, line) {
                 if !fits(batch, limits, len(&record)) {
                     return Ok(false);
                 }
                 self.filling.push(batch, record);
                 reached.records = number + 1;
-            }
-            if is_open {
-                reached.open_end = Some((number, byte + length));
             }
             lines.advance();
             reached.next = number + 1;
@@ -237,18 +252,26 @@ impl FileSource {
     ) -> Result<(), SourceError> {
         let Some(entry) = self.catalog.get(tp) else { return Ok(()) };
         let look = lines.look()?.1;
-        // What is left without an end is not read.
-        let wholly = (ended && matches!(lines.next()?, Next::End)).then_some(settled(look));
+        // A line may have come since the end was reached, and a batch may be full just there. What is left without an end is not read.
+        let (at_end, is_read) = match lines.next() {
+            Ok(Next::End) => (true, true),
+            Ok(Next::Open(_)) => (true, false),
+            Ok(Next::Line(_)) => (false, false),
+            Err(error) if ended => return Err(error),
+            // It is told when it is to be read.
+            Err(_) => (false, false),
+        };
+        let wholly = is_read.then_some(settled(look));
         let moved = lines.number() > entry.last().line;
         if moved || entry.known.ended != wholly {
-            let (head, mark) = (lines.head_sums()?, lines.mark());
+            let (head, mark, open_end) = (lines.head_sums()?, lines.mark(), lines.open_end());
             if let Some(known) = self.catalog.change(tp) {
                 if moved {
                     known.head = if head.len() > known.head.len() { head } else { std::mem::take(&mut known.head) };
                     known.marks.push(mark);
-                    if reached.open_end.is_some() {
+                    if open_end != known.open_end {
                         // Behind an older one, its end has come: without it, the mark there says too little.
-                        let before = std::mem::replace(&mut known.open_end, reached.open_end);
+                        let before = std::mem::replace(&mut known.open_end, open_end);
                         known.marks.retain(|mark| before != Some((mark.line - 1, mark.byte)));
                     }
                 }
@@ -257,7 +280,7 @@ impl FileSource {
             }
         }
         if let Some(stand) = self.stands.get_mut(tp) {
-            stand.seen = ended.then_some(look);
+            stand.seen = at_end.then_some(look);
             if reached.next > stand.next {
                 stand.next = reached.next;
                 self.moved.insert(tp.clone());
@@ -268,18 +291,22 @@ impl FileSource {
 
     /// Looks for what has grown, and now and then for what is new, or gone.
     fn look(&mut self) -> Result<(), SourceError> {
-        let (mut grown, mut cut) = (Vec::new(), false);
-        for (tp, lines) in &self.open {
-            let look = lines.look()?.1;
-            if look.size < lines.byte() {
-                cut = true;
-            } else if self.stands.get(tp).is_some_and(|stand| stand.seen != Some(look)) {
+        let mut grown = Vec::new();
+        let (stands, stale) = (&self.stands, &mut self.stale);
+        self.open.retain(|(tp, lines)| {
+            let seen = stands.get(tp).and_then(|stand| stand.seen);
+            let unchanged = lines.look().is_ok_and(|(_, look)| seen == Some(look));
+            if !unchanged && lines.is_as_read().unwrap_or_default() {
                 grown.push(tp.clone());
+            } else if !unchanged {
+                *stale = true;
+                return false;
             }
-        }
+            true
+        });
         grown.iter().for_each(|tp| self.queue(tp));
-        if self.turns.is_empty() && (cut || self.looked.elapsed() >= LOOK_EVERY) {
-            self.open.retain(|(_, lines)| lines.look().is_ok_and(|(_, look)| look.size >= lines.byte()));
+        if self.turns.is_empty() && (self.stale || self.looked.elapsed() >= LOOK_EVERY) {
+            self.stale = false;
             self.unsaid.extend(self.catalog.look()?);
             self.looked = Instant::now();
             self.sort_out()?;
@@ -294,6 +321,10 @@ impl FileSource {
             let Some(entry) = self.catalog.get(&tp) else { continue };
             match (self.stands.get(&tp).copied(), entry.place.as_ref().map(|place| place.look)) {
                 (Some(stand), Some(look)) if stand.seen != Some(look) => self.queue(&tp),
+                // Its partition has become another one's.
+                (Some(_), None) if self.catalog.is_given_up(&tp) => self.release(std::slice::from_ref(&tp))?,
+                // A batch has lines of it whose range was not taken yet: it goes at the next look.
+                (Some(stand), None) if stand.from < stand.next => {}
                 (Some(stand), None) => {
                     if let Some(at) = self.open.iter().position(|(open, _)| *open == tp) {
                         // It has no name any more, or none of ours: what has come into it since is read now or never.
@@ -341,7 +372,6 @@ struct Reached {
     next: i64,
     /// One past the last record.
     records: i64,
-    open_end: Option<(i64, u64)>,
 }
 
 /// The record that a line is, if it is one.
@@ -355,32 +385,6 @@ fn record<'a>(format: LineFormat, tp: &'a TopicPartition, number: i64, line: &'a
     };
     let (topic, partition) = (&*tp.topic, tp.partition);
     Some(RecordRef { topic, partition, offset: number, timestamp_ms: None, key, value })
-}
-
-/// Says that the last bytes of a file were not read.
-fn warn_of_rest(lines: &mut Lines, tp: &TopicPartition) {
-    let (file, byte) = (lines.path().display().to_string(), lines.byte());
-    let Ok(Next::Open(rest)) = lines.next() else { return };
-    let (bytes, shown) = (rest.len(), String::from_utf8_lossy(&rest[..rest.len().min(SHOWN_MAX)]).into_owned());
-    if rest.iter().all(|byte| *byte == 0) {
-        tracing::warn!(
-            file,
-            byte,
-            bytes,
-            partition = %tp,
-            "the file ends with NUL bytes, as one does whose writer's machine has crashed: they are not read; cut them off with \
-             `truncate -s BYTE FILE`"
-        );
-    } else {
-        tracing::warn!(
-            file,
-            byte,
-            bytes,
-            begins = shown,
-            partition = %tp,
-            "the last line has no end and is no whole record: it is read when the rest of it has come"
-        );
-    }
 }
 
 impl Source for FileSource {
@@ -477,7 +481,11 @@ impl Source for FileSource {
             return Ok(false);
         }
         for (tp, range) in ranges.iter() {
-            let mut lines = self.lines(tp, range.start.0)?;
+            let lines = self.lines(tp, range.start.0)?;
+            let mut lines = lines.ok_or_else(|| SourceError::Read {
+                what: tp.to_string(),
+                reason: "its file was moved or changed just now: run again".to_owned(),
+            })?;
             let open_end = self.catalog.get(tp).and_then(|entry| entry.known.open_end);
             while lines.number() < range.end.0 {
                 let (number, byte, path) = (lines.number(), lines.byte(), lines.path().display().to_string());

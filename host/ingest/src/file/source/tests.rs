@@ -1,7 +1,11 @@
 //! Files as a source, through the trait.
 
+mod following;
 mod histories;
+mod packed;
 
+use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -57,6 +61,25 @@ impl Files {
     fn source(&self, format: LineFormat, topic: Option<&str>) -> FileSource {
         FileSource::open(self.options(format, topic), Box::new(self.memory.clone())).expect("files")
     }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn append(&self, name: &str, content: &[u8]) {
+        let file = std::fs::File::options().append(true).create(true).open(self.path(name));
+        file.and_then(|mut file| file.write_all(content)).expect("writes");
+    }
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut to = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    to.write_all(content).expect("packs");
+    to.finish().expect("packs")
+}
+
+fn zstd(content: &[u8]) -> Vec<u8> {
+    zstd::encode_all(content, 1).expect("packs")
 }
 
 fn rows(batch: &RawBatch) -> Vec<Row> {

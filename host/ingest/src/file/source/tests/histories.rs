@@ -1,14 +1,16 @@
-//! Random histories of files, runs and crashes, against an oracle: every line that was written is read exactly once, or a run refuses
-//! by name; and it refuses only if something was taken away.
+//! Random histories of files, runs and crashes, and of a source that follows them, with all of that between two of its polls, against
+//! an oracle: every line that was written is read exactly once, or the source refuses by name; and it refuses only if something was taken
+//! away.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Write;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
 
 use super::*;
+
+mod driving;
 
 /// What happens, to the file of this number.
 #[derive(Clone, Copy, Debug)]
@@ -25,14 +27,22 @@ enum Act {
     Rotate(usize, usize),
     /// It is copied, and cut to nothing.
     CopyTruncate(usize),
+    /// The same, and the copy is looked at when so many eighths of it are there, and again when it is whole.
+    SlowCopy(usize, usize),
     /// A copy with more lines takes its place.
     Save(usize, usize),
     /// It is compressed under a name of its own.
     Gzip(usize),
+    /// The same, looked at when so many eighths of it are there, and again when all is; perhaps by a process that starts then.
+    SlowGzip(usize, usize, bool),
     /// The lines in it are other ones now.
     Rewrite(usize, usize),
     /// It is deleted.
     Delete(usize),
+    /// One poll of a source that follows the files.
+    Poll,
+    /// It looks for files, and is polled until there is nothing more to be had.
+    Look,
     /// A run that ends with the files.
     Run,
     /// A run that is killed when it has planned so many batches, of which it has committed so many less.
@@ -50,11 +60,15 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (file(), lines()).prop_map(|(f, n)| Act::Rotate(f, n)),
         1 => file().prop_map(Act::CopyTruncate),
         1 => (file(), lines()).prop_map(|(f, n)| Act::Save(f, n)),
+        1 => (file(), 1..8usize).prop_map(|(f, part)| Act::SlowCopy(f, part)),
         1 => file().prop_map(Act::Gzip),
+        1 => (file(), 1..8usize, any::<bool>()).prop_map(|(f, part, anew)| Act::SlowGzip(f, part, anew)),
         1 => (file(), lines()).prop_map(|(f, n)| Act::Rewrite(f, n)),
         1 => file().prop_map(Act::Delete),
-        4 => Just(Act::Run),
-        4 => (0..6usize, 0..3usize).prop_map(|(planned, open)| Act::Crash(planned, open)),
+        6 => Just(Act::Poll),
+        6 => Just(Act::Look),
+        2 => Just(Act::Run),
+        2 => (0..6usize, 0..3usize).prop_map(|(planned, open)| Act::Crash(planned, open)),
     ]
 }
 
@@ -90,11 +104,14 @@ struct World {
     rows: Vec<u64>,
     /// The journal.
     plans: Vec<Planned>,
-    /// Lines of files that a run has seen, in any state.
+    /// Follows the files, and whether it has taken its partitions.
+    followed: Option<(FileSource, bool)>,
+    /// Lines of files that were there at a look, in any state.
     seen: BTreeSet<u64>,
-    /// Something that was seen was taken away.
-    taken: bool,
-    runs: u64,
+    /// The same, and those that a poll without one may have met.
+    met: BTreeSet<u64>,
+    /// Lines that are nowhere any more.
+    gone: BTreeSet<u64>,
 }
 
 impl World {
@@ -107,14 +124,15 @@ impl World {
             committed: Positions::new(),
             rows: Vec::new(),
             plans: Vec::new(),
+            followed: None,
             seen: BTreeSet::new(),
-            taken: false,
-            runs: 0,
+            met: BTreeSet::new(),
+            gone: BTreeSet::new(),
         }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.files.directory.path().join(name)
+        self.files.path(name)
     }
 
     fn line(&mut self) -> u64 {
@@ -128,8 +146,7 @@ impl World {
     }
 
     fn put(&self, name: &str, text: &str) {
-        let mut file = fs::File::options().append(true).create(true).open(self.path(name)).expect("opens");
-        file.write_all(text.as_bytes()).expect("writes");
+        self.files.append(name, text.as_bytes());
     }
 
     fn append(&mut self, name: &str, count: usize) {
@@ -149,10 +166,17 @@ impl World {
         self.put(name, &text);
     }
 
-    /// These lines are nowhere any more.
+    /// These lines are nowhere any more, unless they are in a table. Whoever has the file open may have met them.
     fn lose(&mut self, file: &Written) {
-        let lost = |line: &u64| self.seen.contains(line) && !self.rows.contains(line);
-        self.taken |= file.visible().any(lost);
+        self.gone.extend(file.visible());
+        if self.followed.is_some() {
+            self.met.extend(file.visible());
+        }
+    }
+
+    /// Lines of these that are in no table and nowhere else.
+    fn lost<'a>(&'a self, of: &'a BTreeSet<u64>) -> impl Iterator<Item = &'a u64> {
+        self.gone.intersection(of).filter(|line| !self.rows.contains(line))
     }
 
     fn free_name(&mut self, end: &str) -> String {
@@ -206,17 +230,14 @@ impl World {
                 fs::rename(self.path(".saved"), self.path(&name(file))).expect("renames");
                 self.append(&name(file), count);
             }
+            Act::SlowCopy(file, part) if there(self, file) => self.slow_copy(&name(file), part)?,
+            Act::SlowGzip(file, part, anew) if there(self, file) => self.slow_gzip(&name(file), part, anew)?,
             Act::Gzip(file) if there(self, file) => {
                 let zipped = self.free_name(".jsonl.gz");
-                let mut to = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
                 let content = fs::read(self.path(&name(file))).expect("reads");
                 // In two members, as `cat a.gz b.gz` makes it.
                 let (one, two) = content.split_at(content.len() / 3);
-                to.write_all(one).expect("packs");
-                let mut packed = to.finish().expect("packs");
-                let mut to = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-                to.write_all(two).expect("packs");
-                packed.extend(to.finish().expect("packs"));
+                let packed = [gzip(one), gzip(two)].concat();
                 fs::write(self.path(&zipped), packed).expect("writes");
                 fs::remove_file(self.path(&name(file))).expect("removes");
                 let moved = self.written.remove(&name(file)).expect("there");
@@ -233,6 +254,8 @@ impl World {
                 let old = self.written.remove(&name(file)).expect("there");
                 self.lose(&old);
             }
+            Act::Poll => self.follow(false)?,
+            Act::Look => self.look()?,
             Act::Run => self.run(usize::MAX, 0)?,
             Act::Crash(planned, open) => self.run(planned, open)?,
             _ => {}
@@ -240,119 +263,118 @@ impl World {
         Ok(())
     }
 
-    /// Runs, and judges.
-    fn run(&mut self, planned_max: usize, open_max: usize) -> Result<(), TestCaseError> {
-        if self.written.is_empty() && self.files.memory.known().is_empty() {
-            return Ok(());
+    fn slow_copy(&mut self, name: &str, part: usize) -> Result<(), TestCaseError> {
+        let (old, content) = (self.free_name(".jsonl"), fs::read(self.path(name)).expect("reads"));
+        if self.is_quiet()? && self.followed.is_some() {
+            let (one, two) = content.split_at(content.len() * part / 8);
+            self.files.append(&old, one);
+            self.look()?;
+            self.files.append(&old, two);
+            self.look()?;
+        } else {
+            self.files.append(&old, &content);
         }
-        self.runs += 1;
-        let ended = self.try_run(planned_max, open_max, OnDataLoss::Fail);
-        let once: BTreeSet<_> = self.rows.iter().collect();
-        prop_assert_eq!(once.len(), self.rows.len(), "a line was read twice");
-        match ended {
-            Ok(true) => {
-                prop_assert!(!self.taken, "lines were taken away, and nobody said so");
-                self.complete()?;
-            }
-            Ok(false) => {}
-            Err(error) => {
-                prop_assert!(self.taken, "it refuses, and nothing was taken away: {}", error);
-                let said = error.to_string();
-                prop_assert!(said.contains(&self.files.directory.path().display().to_string()), "no name: {}", said);
-                // A person says that it is to go on.
-                let ended = self.try_run(usize::MAX, 0, OnDataLoss::Continue);
-                prop_assert!(matches!(ended, Ok(true)), "it does not go on: {ended:?}");
-                self.taken = false;
-                self.complete()?;
-            }
-        }
+        fs::File::create(self.path(name)).expect("cuts");
+        let moved = std::mem::take(self.written.get_mut(name).expect("there"));
+        self.written.insert(old, moved);
         Ok(())
     }
 
-    /// All that is there was read.
-    fn complete(&self) -> Result<(), TestCaseError> {
+    fn slow_gzip(&mut self, name: &str, part: usize, anew: bool) -> Result<(), TestCaseError> {
+        let (zipped, content) = (self.free_name(".jsonl.gz"), fs::read(self.path(name)).expect("reads"));
+        let packed = gzip(&content);
+        let (one, two) = packed.split_at(packed.len() * part / 8);
+        if !self.is_quiet()? {
+            self.files.append(&zipped, &packed);
+        } else if self.followed.is_some() {
+            self.files.append(&zipped, one);
+            self.followed.take_if(|_| anew);
+            self.look()?;
+            self.files.append(&zipped, two);
+            self.look()?;
+        } else {
+            self.files.append(&zipped, one);
+            let ended = self.try_run(usize::MAX, 0, OnDataLoss::Fail);
+            let said = ended.err().map(|error| error.to_string());
+            prop_assert!(said.as_ref().is_some_and(|said| said.contains(&zipped)), "half of it: {:?}", said);
+            self.files.append(&zipped, two);
+        }
+        fs::remove_file(self.path(name)).expect("removes");
+        let moved = self.written.remove(name).expect("there");
+        self.written.insert(zipped, moved);
+        Ok(())
+    }
+
+    /// Runs, and judges. A source that followed the files is killed before.
+    fn run(&mut self, planned_max: usize, open_max: usize) -> Result<(), TestCaseError> {
+        self.followed = None;
+        if self.written.is_empty() && self.files.memory.known().is_empty() {
+            return Ok(());
+        }
+        let ended = self.try_run(planned_max, open_max, OnDataLoss::Fail);
+        if self.judge(ended)? { self.complete(true) } else { Ok(()) }
+    }
+
+    /// Looks for files, and reads all that is to be had.
+    fn look(&mut self) -> Result<(), TestCaseError> {
+        self.follow(true)?;
+        self.complete(false)
+    }
+
+    /// Whether nothing is amiss, so that a run or a look does not refuse.
+    fn is_quiet(&mut self) -> Result<bool, TestCaseError> {
+        if self.followed.is_some() {
+            self.look()?;
+        } else {
+            self.run(usize::MAX, 0)?;
+        }
+        Ok(self.lost(&self.met).next().is_none())
+    }
+
+    /// Polls a source that follows the files: once, or, with a look, until there is nothing more to be had; and judges.
+    fn follow(&mut self, looks: bool) -> Result<(), TestCaseError> {
+        let polled = self.try_follow(looks).map(|()| looks);
+        self.judge(polled).map(drop)
+    }
+
+    /// Whether it is as it should be; true if it came to the end. After a refusal a person says that it is to go on.
+    fn judge(&mut self, ended: Result<bool, SourceError>) -> Result<bool, TestCaseError> {
+        let once: BTreeSet<_> = self.rows.iter().collect();
+        prop_assert_eq!(once.len(), self.rows.len(), "a line was read twice");
+        match ended {
+            Ok(ended) => {
+                let lost: Vec<_> = self.lost(&self.seen).filter(|_| ended).collect();
+                prop_assert!(lost.is_empty(), "lines were taken away, and nobody said so: {:?}", lost);
+                Ok(ended)
+            }
+            Err(error) => {
+                self.followed = None;
+                prop_assert!(
+                    self.lost(&self.met).next().is_some(),
+                    "it refuses, and nothing was taken away: {}",
+                    error
+                );
+                let said = error.to_string();
+                prop_assert!(said.contains(&self.files.directory.path().display().to_string()), "no name: {}", said);
+                let ended = self.try_run(usize::MAX, 0, OnDataLoss::Continue);
+                prop_assert!(matches!(ended, Ok(true)), "it does not go on: {ended:?}");
+                self.gone.clear();
+                self.complete(true)?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// All that is there was read; a last line without its end only in a run that ends with the files.
+    fn complete(&self, ends: bool) -> Result<(), TestCaseError> {
         for (name, file) in &self.written {
-            for line in &file.lines {
+            let waits = usize::from(file.bare && !ends);
+            for line in &file.lines[..file.lines.len() - waits] {
                 prop_assert!(self.rows.contains(line), "line {line} of {name} was not read");
             }
         }
         Ok(())
     }
-
-    /// True if it came to the end.
-    fn try_run(&mut self, planned_max: usize, open_max: usize, on_data_loss: OnDataLoss) -> Result<bool, SourceError> {
-        let options = FileOptions { on_data_loss, ..self.files.options(LineFormat::Value, Some("t")) };
-        let mut source = match FileSource::open(options, Box::new(self.files.memory.clone())) {
-            Err(SourceError::NoSuchTopic { .. }) if self.written.is_empty() => return Ok(false),
-            opened => opened?,
-        };
-        let limits = BatchLimits { rows_max: 4, ..LIMITS };
-        let (mut batch, mut step, mut planned) = (RawBatch::default(), PositionDelta::default(), 0);
-        loop {
-            let polled = source.poll(&mut batch, &limits, soon())?;
-            for (tp, range) in source.take_ranges().iter() {
-                let start = step.get(tp).map_or(range.start, |before: OffsetRange| before.start);
-                step.set(tp.clone(), OffsetRange { start, end: range.end });
-            }
-            if !batch.is_empty() {
-                if planned == planned_max {
-                    return Ok(false);
-                }
-                planned += 1;
-                self.plans.push((std::mem::take(&mut step), ids(&batch)));
-                batch = RawBatch::default();
-                while self.plans.len() > open_max {
-                    self.commit(&mut source);
-                }
-            }
-            match polled {
-                Polled::Assigned(partitions) => self.take(&mut source, &partitions)?,
-                Polled::CaughtUp => {
-                    while !self.plans.is_empty() {
-                        self.commit(&mut source);
-                    }
-                    return Ok(true);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn take(&mut self, source: &mut FileSource, partitions: &[TopicPartition]) -> Result<(), SourceError> {
-        self.seen.extend(self.written.values().flat_map(Written::visible));
-        source.recognise(&self.committed)?;
-        let wanted = source.wanted(partitions, &self.committed)?;
-        let at = |tp: &TopicPartition, positions: &Positions| positions.get(tp).unwrap_or(NextOffset(0));
-        for (step, rows) in std::mem::take(&mut self.plans) {
-            // One before it may be void.
-            let mut batch = RawBatch::default();
-            if !step.iter().all(|(tp, range)| range.start == at(tp, &self.committed))
-                || !source.reread(&step, &mut batch)?
-            {
-                continue;
-            }
-            assert_eq!(ids(&batch), rows, "a replay has other lines");
-            self.plans.push((step, rows));
-            self.commit(source);
-        }
-        source.start(&wanted.iter().map(|tp| (tp.clone(), at(tp, &self.committed))).collect())
-    }
-
-    fn commit(&mut self, source: &mut FileSource) {
-        let (step, rows) = self.plans.remove(0);
-        self.committed.advance(&step);
-        self.rows.extend(rows);
-        source.report(&step.ends());
-    }
-}
-
-fn ids(batch: &RawBatch) -> Vec<u64> {
-    let id = |record| {
-        let value: serde_json::Value =
-            serde_json::from_slice(batch.value(record).unwrap_or_default()).expect("a whole line");
-        value["id"].as_u64().expect("a number")
-    };
-    batch.records().iter().map(id).collect()
 }
 
 proptest! {
