@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use lakemill_model::{ChangeBatch, Envelope, Op, Origins, RawRecord, range};
+use lakemill_model::{ChangeBatch, Envelope, Op, Origins, RawRecord, RowSource, range};
 
 use crate::column::Builder;
 use crate::control::PATCH;
 use crate::convert::Values;
 use crate::image::{Fault, Image, Pass, Reading};
-use crate::layout::{Layout, Projection};
+use crate::layout::{Layout, Projection, Slot};
 use crate::names::Names;
 use crate::reason::Reason;
-use crate::scan::{Cursor, Kind};
+use crate::scan::{Cursor, EXPANSION_MAX, Kind};
 use crate::source::{self, SourceInfo};
 
 pub(crate) struct Building {
@@ -24,9 +24,13 @@ pub(crate) struct Building {
     envelope: Envelope,
     positions: Builder,
     wants_positions: bool,
+    wants_key: bool,
+    wants_row: bool,
     /// Database, schema and table, if somebody reads them.
     origins: Option<[Builder; 3]>,
     scratch: Vec<u8>,
+    /// See [`EXPANSION_MAX`].
+    expansion_left: usize,
     names: Names<Member>,
     source_names: Names<source::Member>,
 }
@@ -40,6 +44,8 @@ enum Member {
     Source,
     /// MongoDB's patch of an update.
     Patch,
+    /// What a logical message says.
+    Message,
     Other,
     /// A name that no envelope has.
     Stranger,
@@ -52,7 +58,8 @@ fn member(name: &str) -> Member {
         "op" => Member::Op,
         "source" => Member::Source,
         "patch" | "updateDescription" => Member::Patch,
-        "ts_ms" | "ts_us" | "ts_ns" | "transaction" | "message" => Member::Other,
+        "message" => Member::Message,
+        "ts_ms" | "ts_us" | "ts_ns" | "transaction" => Member::Other,
         _ => Member::Stranger,
     }
 }
@@ -93,6 +100,8 @@ struct Seen<'a> {
     /// There is a member that no envelope has.
     stranger: bool,
     patch: bool,
+    /// There is a `message`, as Debezium writes one.
+    message: bool,
     op: Option<std::borrow::Cow<'a, str>>,
     source: Option<SourceInfo<'a>>,
 }
@@ -133,8 +142,11 @@ impl Building {
             envelope,
             positions: Builder::new(lakemill_model::DataType::Bytes, rows),
             wants_positions: projection.positions,
+            wants_key: projection.key != crate::layout::Columns::None,
+            wants_row: projection.row != crate::layout::Columns::None,
             origins: projection.origins.then(|| [(); 3].map(|()| Builder::new(lakemill_model::DataType::Text, rows))),
             scratch: Vec::new(),
+            expansion_left: EXPANSION_MAX,
             names: Names::new(member),
             source_names: Names::new(source::member),
         }
@@ -153,7 +165,9 @@ impl Building {
         index: u32,
         values: &Values,
     ) -> Result<Payload, Fault> {
+        payload.set_expansion_left(self.expansion_left);
         let read = self.envelope(payload, key, record, index, values);
+        self.expansion_left = payload.expansion_left();
         if !matches!(read, Ok(Payload::Row { .. })) {
             for image in [&mut self.key, &mut self.before, &mut self.after] {
                 image.truncate(self.rows);
@@ -204,6 +218,7 @@ impl Building {
                         (Member::Before, Kind::Text) => seen.text_image = Some("before"),
                         (Member::After, Kind::Text) => seen.text_image = Some("after"),
                         (Member::Patch, Kind::Text | Kind::Object) => seen.patch = true,
+                        (Member::Message, Kind::Object) => seen.message = true,
                         _ => {}
                     }
                     seen.images += usize::from(matches!(member, Member::Before | Member::After));
@@ -217,9 +232,13 @@ impl Building {
         let is_envelope = seen.has_before || seen.has_after || seen.source.is_some() || is_bare;
         let Some(op) = seen.op.as_deref().filter(|_| is_envelope) else { return Ok(Payload::Other) };
         if op == "m" {
-            return Ok(Payload::Message);
+            // A table may have a column `op` with that letter.
+            return Ok(if seen.message { Payload::Message } else { Payload::Other });
         }
         let op = Op::from_letter(op).ok_or_else(|| unknown_op(op))?;
+        if let Some(reason) = &layout.unreadable {
+            return Err(Reason::Schema(reason.clone()).into());
+        }
         self.complete(cursor, key, &seen, op, &layout, values)?;
         Ok(self.push(record, index, op, &seen))
     }
@@ -268,19 +287,42 @@ impl Building {
             image.close(self.rows);
         }
         match key {
-            Key::At(mut key) => {
+            // It is asked for, or it is the row.
+            Key::At(mut key) if self.wants_key || !(seen.has_before || seen.has_after) => {
+                key.set_expansion_left(cursor.expansion_left());
                 let how = Reading { slots: &layout.key, values, grows: layout.grows, checked: false, pass: Pass::Both };
                 if key.kind()? == Kind::Object {
                     self.key.read(&mut key, self.rows, &how)?;
                 } else {
                     self.key.read_single(&mut key, self.rows, &how)?;
                 }
+                cursor.set_expansion_left(key.expansion_left());
             }
-            Key::Unread => {}
+            Key::At(_) | Key::Unread => {}
             Key::Absent | Key::NotJson => self.key.absent(self.rows),
+        }
+        if op == Op::Delete && !seen.has_before && !seen.has_after && self.wants_row {
+            self.check_row_of_key(layout)?;
         }
         self.key.close(self.rows);
         Ok(())
+    }
+
+    /// Refuses a delete that is nothing but a key if the row has nothing of it: it would be a row of nulls.
+    fn check_row_of_key(&self, layout: &Layout) -> Result<(), Reason> {
+        let is_of_row = |slot: &Slot| {
+            let column = layout.row.iter().find(|of_row| of_row.field.name == slot.field.name);
+            column.is_some_and(|column| RowSource::takes_of_key(column.field.data_type, slot.field.data_type))
+        };
+        let mut slots = layout.key.iter().enumerate();
+        if slots.any(|(n, slot)| is_of_row(slot) && self.key.has_value(n, self.rows)) {
+            return Ok(());
+        }
+        Err(Reason::NotAChange(
+            "a delete with nothing but a key, and the row has no column of it: declare the columns of `key` and `row` in `source.schema`, \
+             with the same names and types"
+                .into(),
+        ))
     }
 
     fn push(&mut self, record: &RawRecord, index: u32, op: Op, seen: &Seen<'_>) -> Payload {

@@ -253,9 +253,14 @@ impl<'a> Members<'a> {
             return Ok(false);
         }
         let Members(key) = Members::read(&mut key)?;
-        Ok(!key.is_empty() && key.iter().all(|(name, kind, text)| self.get(name) == Some((*kind, &**text))))
+        // No table has a key of so many columns, and two objects of a hundred thousand members are not compared for a message.
+        Ok((1..=KEY_COLUMNS_MAX).contains(&key.len())
+            && key.iter().all(|(name, kind, text)| self.get(name) == Some((*kind, &**text))))
     }
 }
+
+/// The most columns that PostgreSQL's, MySQL's, Oracle's and SQL Server's keys have.
+const KEY_COLUMNS_MAX: usize = 32;
 
 const ENVELOPE_ONLY: &str = "this version reads Debezium's envelope only";
 const UNWRAP: &str = "this version reads Debezium's envelope only; take the unwrap SMT (ExtractNewRecordState) or `after.state.only` \

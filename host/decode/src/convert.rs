@@ -51,7 +51,7 @@ impl Conversion {
     /// What values of a type are if nobody has said in which form they are: in any that cannot be taken for another one.
     pub fn of(data_type: DataType) -> Self {
         match data_type {
-            DataType::Date => Conversion::Date(DateForm::Either),
+            DataType::Date => Conversion::Date(DateForm::Either(YEARS_BELIEVED)),
             DataType::Timestamp => Conversion::Timestamp(TimestampForm::Either),
             DataType::Decimal { .. } => Conversion::Decimal(DecimalForm::Either),
             DataType::Bytes => Conversion::Binary(Encoding::Base64),
@@ -82,6 +82,23 @@ impl From<Broken> for Refusal {
     fn from(broken: Broken) -> Self {
         Refusal::Broken(broken)
     }
+}
+
+/// Refuses a cell that a column has no room for: all of its text is at most 2 GiB.
+#[inline]
+pub(crate) fn check_room(out: &Builder, bytes: usize) -> Result<(), Refusal> {
+    if out.has_room(bytes) {
+        Ok(())
+    } else {
+        Err(Refusal::Value("the batch has too many bytes in it; allow smaller ones".into()))
+    }
+}
+
+/// Appends text that may be longer than what it was made of.
+fn append_made(out: &mut Builder, text: &str) -> Result<(), Refusal> {
+    check_room(out, text.len())?;
+    out.bytes(text.as_bytes());
+    Ok(())
 }
 
 /// Appends the next value to `out`.

@@ -79,7 +79,7 @@ impl Form {
         };
         Some(match (data_type, self) {
             (DataType::Date, Form::Iso) => Conversion::Date(DateForm::Iso),
-            (DataType::Date, Form::Days) => Conversion::Date(DateForm::Days),
+            (DataType::Date, Form::Days) => Conversion::Date(DateForm::Declared(years)),
             (DataType::Timestamp, Form::Iso) => Conversion::Timestamp(TimestampForm::Iso),
             (DataType::Timestamp, Form::S) => return unit("s"),
             (DataType::Timestamp, Form::Ms) => return unit("ms"),
@@ -103,7 +103,7 @@ pub struct DeclaredColumn {
     pub field: Field,
     /// In which form its values are; `None`: in any that cannot be taken for another one.
     pub form: Option<Form>,
-    /// The first and the last year that is believed of a number that is a timestamp.
+    /// The first and the last year that is believed of a number that is a date or a timestamp.
     pub years: (i32, i32),
 }
 
@@ -113,7 +113,11 @@ impl DeclaredColumn {
 
     fn slot(&self) -> Slot {
         let given = self.form.and_then(|form| form.conversion(self.field.data_type, self.years));
-        Slot::new(self.field.clone(), given.unwrap_or_else(|| Conversion::of(self.field.data_type)))
+        let any = || match self.field.data_type {
+            DataType::Date => Conversion::Date(DateForm::Either(self.years)),
+            other => Conversion::of(other),
+        };
+        Slot::new(self.field.clone(), given.unwrap_or_else(any))
     }
 }
 

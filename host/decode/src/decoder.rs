@@ -483,11 +483,10 @@ fn inline_layout(schema: &str, key: Option<&str>, policy: OutOfRange) -> Result<
         serde_json::from_str::<serde_json::Value>(text).map_err(|e| Reason::Schema(format!("its schema part: {e}")))
     };
     let value_schema = parse(schema)?;
-    // Records that are no envelopes have schemas of other shapes; they are recognised by their payload.
-    let row = match row_slots(&value_schema) {
-        Ok(row) => row,
-        Err(_) if !schema.contains("Envelope") => Vec::new(),
-        Err(reason) => return Err(Reason::Schema(reason)),
+    // Records that are no changes have schemas of other shapes, and are recognised by their payload.
+    let (row, unreadable) = match row_slots(&value_schema) {
+        Ok(row) => (row, None),
+        Err(reason) => (Vec::new(), Some(reason)),
     };
     let key_slots = match Some(key::schema(key)).filter(|text| !text.is_empty()) {
         Some(text) => {
@@ -501,7 +500,7 @@ fn inline_layout(schema: &str, key: Option<&str>, policy: OutOfRange) -> Result<
         None => bare_key(key, &row),
     };
     let under = |slots: Vec<Slot>| slots.into_iter().map(|slot| slot.under(policy)).collect();
-    Ok(Layout::new(under(key_slots), under(row)))
+    Ok(Layout { unreadable, ..Layout::new(under(key_slots), under(row)) })
 }
 
 /// The columns of a key without a schema part: those of the row by their names, others by what they show.

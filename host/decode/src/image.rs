@@ -10,6 +10,9 @@ use crate::layout::{Columns, Slot};
 use crate::reason::Reason;
 use crate::scan::{Broken, Cursor, Kind};
 
+/// More bytes than a timestamp has as text.
+const TIMESTAMP_TEXT_MAX: usize = 64;
+
 /// When a column is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
@@ -145,9 +148,8 @@ impl Image {
         builder.truncate(row);
         let Slot { field, conversion, .. } = &how.slots[place];
         let refused = |refusal| Reason::cell(self.name, &field.name, refusal);
-        if !builder.has_room(cursor.text().len()) {
-            return Err(refused(crate::convert::Refusal::Value("the batch has too many bytes in it".into())).into());
-        }
+        // A number may become a timestamp's text.
+        crate::convert::check_room(builder, cursor.text().len() + TIMESTAMP_TEXT_MAX).map_err(refused)?;
         let at = cursor.at();
         if let Err(refusal) = append(cursor, field.data_type, conversion, how.values, builder) {
             // A whole number's column that meets a fraction takes it.
@@ -204,6 +206,11 @@ impl Image {
     fn lacks(&self, column: &str, found: &str) -> Reason {
         let what = format!("expected a value, found {found}; the pipeline file declares it `nullable: false`");
         Reason::cell(self.name, column, crate::convert::Refusal::Value(what.into()))
+    }
+
+    /// Whether a column has a value in row `row`, the last one.
+    pub fn has_value(&self, column: usize, row: usize) -> bool {
+        self.columns[column].as_ref().is_some_and(|builder| builder.len() > row && !builder.ends_with_null())
     }
 
     /// Cuts off everything from row `row` on.

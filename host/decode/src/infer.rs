@@ -202,7 +202,12 @@ impl Sample {
 
     /// The columns.
     pub fn schema(&self, by: By) -> RowSchema {
-        with_key_types(RowSchema { key: self.key.fields(by), row: self.row.fields(by) })
+        let (key, mut row) = (self.key.fields(by), self.row.fields(by));
+        if self.changes == 0 {
+            // Deletes that say nothing but the key: it is the row.
+            row.clone_from(&key);
+        }
+        with_key_types(RowSchema { key, row })
     }
 }
 
@@ -211,7 +216,11 @@ type Images<'a> = ([Option<Cursor<'a>>; 2], Option<Cursor<'a>>);
 
 fn images<'a>(mut payload: Cursor<'a>, key: Option<&'a str>, depth_max: usize) -> Option<Images<'a>> {
     let mut alone = Alone(false);
-    if let Frame::Framed { payload: at, alone: is_alone, .. } = split(payload.text(), depth_max).ok()? {
+    if let Frame::Framed { payload: at, alone: is_alone, schema, .. } = split(payload.text(), depth_max).ok()? {
+        if schema.is_some() {
+            // Its schema part says what it has.
+            return None;
+        }
         payload.seek(at);
         alone = is_alone;
     }

@@ -117,13 +117,15 @@ pub(crate) struct Layout {
     pub grows: bool,
     /// `nullable: false` is a promise of the pipeline file that is to be checked.
     pub checked: bool,
+    /// Why the schema part gives no columns: a record with it is no change, or it cannot be read.
+    pub unreadable: Option<String>,
 }
 
 impl Layout {
     pub fn new(key: Vec<Slot>, row: Vec<Slot>) -> Self {
         let fields = |slots: &[Slot]| slots.iter().map(|slot| slot.field.clone()).collect();
         let schema = Arc::new(RowSchema { key: fields(&key), row: fields(&row) });
-        Self { schema, key, row, grows: false, checked: false }
+        Self { schema, key, row, grows: false, checked: false, unreadable: None }
     }
 
     /// The layout of columns that were inferred; it grows.

@@ -58,9 +58,11 @@ impl Reason {
     pub(crate) fn inferred(mut self) -> Self {
         if let Reason::Cell { what, column, .. } = &mut self
             && column != "*"
-            && !what.contains("declare the column")
+            && !what.contains("declare the columns")
         {
-            what.push_str("; its type was inferred: declare the column in `source.schema` if it is to take this");
+            what.push_str(
+                "; its type was inferred: declare the columns in `source.schema`, all of them, if it is to take this",
+            );
         }
         self
     }

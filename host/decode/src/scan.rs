@@ -34,19 +34,46 @@ impl Kind {
     }
 }
 
+/// How many bytes the values of a batch may become longer than they are written: what is beyond is refused, so that a few bytes of the
+/// source cannot ask for the machine's memory.
+pub(crate) const EXPANSION_MAX: usize = 64 << 20;
+
 /// A place in a text.
 #[derive(Clone)]
 pub(crate) struct Cursor<'a> {
     text: &'a str,
     at: usize,
     depth_max: usize,
+    /// How many bytes its values may become longer than they are written: `1e100000` is nine bytes, and text of 100,001 digits.
+    expansion_left: usize,
 }
 
 pub(crate) type Scan<T> = Result<T, Broken>;
 
 impl<'a> Cursor<'a> {
     pub fn new(text: &'a str, depth_max: usize) -> Self {
-        Self { text, at: 0, depth_max }
+        Self { text, at: 0, depth_max, expansion_left: EXPANSION_MAX }
+    }
+
+    /// What is left to a batch for values that become longer than they are written, in bytes.
+    pub fn expansion_left(&self) -> usize {
+        self.expansion_left
+    }
+
+    pub fn set_expansion_left(&mut self, bytes: usize) {
+        self.expansion_left = bytes;
+    }
+
+    /// Takes from it what a value of `bytes`, written from `start` on, is longer; false if that is more than is left.
+    pub fn expand(&mut self, start: usize, bytes: usize) -> bool {
+        let longer = bytes.saturating_sub(self.at - start);
+        match self.expansion_left.checked_sub(longer) {
+            Some(left) => {
+                self.expansion_left = left;
+                true
+            }
+            None => false,
+        }
     }
 
     pub fn at(&self) -> usize {
@@ -333,7 +360,14 @@ impl<'a> Cursor<'a> {
     /// Nothing but space may follow.
     pub fn end(&mut self) -> Scan<()> {
         self.space();
-        if self.at == self.text.len() { Ok(()) } else { self.broken("more text after the end of the JSON value") }
+        if self.at == self.text.len() {
+            return Ok(());
+        }
+        self.broken(if self.text[..self.at].ends_with('\t') {
+            "more text after the end of the JSON value; if lines are a key, a tab and a value, set `format: key_value`"
+        } else {
+            "more text after the end of the JSON value"
+        })
     }
 }
 

@@ -1,9 +1,12 @@
 //! What a record is, over the whole space: what it says, how it is framed, in which order its members come, which key it has; and rows that look
 //! like control records.
 
+use arrow_array::Array as _;
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Int32Type, Int64Type};
 use fastrand::Rng;
-use lakemill_decode::{Columns, ControlKind, Decoded, Decoder, DecoderConfig, Projection};
-use lakemill_model::{EnvelopeColumn, RawBatch, RecordRef};
+use lakemill_decode::{Columns, ControlKind, Decoded, Decoder, DecoderConfig, Projection, SchemaMode};
+use lakemill_model::{DataType, EnvelopeColumn, Field, RawBatch, RecordRef, RowSchema, RowSource};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -222,12 +225,26 @@ fn what_is_no_change_says_what_it_is_and_what_to_do() {
         (None, r#"{"id":"u","aggregate_type":"order","type":"NEW","payload":"{}"}"#, "no Debezium envelope (no `op`)"),
         (None, r#"{"schema":"public","payload":"x"}"#, "no Debezium envelope (no `op`)"),
         (None, r#"{"id":3,"op":"t"}"#, "no Debezium envelope (an `op`, but neither `before` nor `after`)"),
+        (key, r#"{"id":4,"op":"m","source":{"host":"a"},"who":"x"}"#, "no Debezium envelope"),
+        (key, r#"{"op":"m","before":null,"after":null}"#, "no Debezium envelope"),
         (key, r#"{"id":9,"op":"d","before":null}"#, "no Debezium envelope (an `op`, but neither"),
         (None, r#"{"before":null,"after":{"id":1},"source":{}}"#, "no `op` in Debezium's envelope"),
         (None, r#"{"op":"x","after":{"id":1}}"#, "unknown op `x`: expected r, c, u, d, t or m"),
         (None, r#"{"op":"c","after":null,"source":{}}"#, "op c without `after`"),
         (None, r#"{"op":"d","before":null,"source":{}}"#, "without a key, that is without a `row`"),
         (Some("Struct{id=1}"), r#"{"op":"d","before":null,"source":{}}"#, "with a key that is not JSON"),
+        // Nobody knows the columns: such a row would be empty.
+        (None, r#"{"schema":{},"payload":{"after":{"id":3},"op":"c"}}"#, "its schema part has no fields"),
+        (
+            None,
+            r#"{"schema":{"type":"string"},"payload":{"after":{"id":3},"op":"c"}}"#,
+            "its schema part has no fields",
+        ),
+        (
+            None,
+            r#"{"schema":{"type":"struct","name":"Msg","fields":[{"field":"after","type":"struct","fields":[{"field":"id"}]}]},"payload":{"after":{"id":3},"op":"c"}}"#,
+            "its schema part gives column id no type",
+        ),
         (
             None,
             r#"{"op":"c","after":"{\"_id\":1}","source":{}}"#,
@@ -252,6 +269,80 @@ fn what_is_no_change_says_what_it_is_and_what_to_do() {
     }
     assert!(fate_in("t", None, &[0x1f, 0x8b, 8, 0, 1]).starts_with("gzip bytes"));
     assert!(fate_in("t", None, &[b'{', 0, b'}', 0]).starts_with("UTF-16 text"));
+}
+
+/// The row of records, as `(column, cell)`, with the key and the value of each.
+fn cells_of(config: DecoderConfig, records: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
+    let mut raw = RawBatch::default();
+    for (offset, (key, value)) in (0..).zip(records) {
+        let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
+        raw.push(RecordRef { topic: "t", partition: 0, offset, timestamp_ms: None, key, value });
+    }
+    let decoded =
+        Decoder::new(config, Box::new(|_, schema| Ok(schema))).decode(&raw).expect("never because of a record");
+    let mut cells = Vec::new();
+    for batch in &decoded.batches {
+        let source = RowSource::of(batch);
+        for (n, field) in batch.schema.row.iter().enumerate() {
+            let column = source.cells(batch, n).expect("columns").expect("is read");
+            for row in 0..batch.len() {
+                let text = match field.data_type {
+                    _ if column.array.is_null(row) => String::new(),
+                    DataType::Int32 => column.array.as_primitive::<Int32Type>().value(row).to_string(),
+                    _ => column.array.as_primitive::<Int64Type>().value(row).to_string(),
+                };
+                cells.push(format!("{}={text}", field.name));
+            }
+        }
+    }
+    (cells, decoded.dead.iter().map(|dead| dead.reason.to_string()).collect())
+}
+
+#[test]
+fn a_delete_that_is_nothing_but_a_key_is_that_key_or_dead() {
+    let delete = r#"{"before":null,"after":null,"source":{"ts_ms":1},"op":"d"}"#;
+    let row = |key: &[(&str, DataType)], row: &[(&str, DataType)]| {
+        let fields = |list: &[(&str, DataType)]| list.iter().map(|(name, of)| Field::new(*name, *of, true)).collect();
+        DecoderConfig {
+            mode: SchemaMode::Declared(RowSchema { key: fields(key), row: fields(row) }.into()),
+            projection: Projection::all(),
+            ..DecoderConfig::default()
+        }
+    };
+    let infer = DecoderConfig { projection: Projection::all(), ..DecoderConfig::default() };
+    let (int, long) = (DataType::Int32, DataType::Int64);
+    for (config, cells) in [
+        (infer, vec!["id=7"]),
+        (row(&[("id", long)], &[("id", long), ("n", DataType::Text)]), vec!["id=7", "n="]),
+        (row(&[("id", int)], &[("id", long)]), vec!["id=7"]),
+    ] {
+        assert_eq!(
+            cells_of(config.clone(), &[(r#"{"id":7}"#, delete)]),
+            (cells.into_iter().map(str::to_owned).collect(), vec![]),
+            "{config:?}"
+        );
+    }
+    for config in
+        [row(&[], &[("id", long)]), row(&[("k", long)], &[("id", long)]), row(&[("id", long)], &[("id", int)])]
+    {
+        let (cells, dead) = cells_of(config.clone(), &[(r#"{"id":7}"#, delete)]);
+        assert!(
+            cells.is_empty() && dead[0].contains("declare the columns of `key` and `row`"),
+            "{config:?}: {cells:?} {dead:?}"
+        );
+    }
+}
+
+#[test]
+fn a_key_that_is_not_the_columns_costs_no_row() {
+    let change = |id: u32| format!(r#"{{"before":null,"after":{{"id":{id}}},"source":{{"ts_ms":1}},"op":"c"}}"#);
+    let projection = Projection { row: Columns::All, ..Projection::default() };
+    for keys in [[r#"{"id":"abc"}"#, r#"{"id":1}"#], [r#""k1""#, "7"]] {
+        let config = DecoderConfig { projection: projection.clone(), ..DecoderConfig::default() };
+        let (first, second) = (change(1), change(2));
+        let (_, dead) = cells_of(config, &[(keys[0], &first), (keys[1], &second)]);
+        assert!(dead.is_empty(), "{keys:?}: {dead:?}");
+    }
 }
 
 #[test]

@@ -226,7 +226,7 @@ fn decimals_of_any_precision_and_scale_are_exact() {
     }
     for (field, value, expected) in [
         (&decimal(2, Some(4)), "\"EtaH\"", "EtaH is no base64 decimal(4,2)"),
-        (&decimal(2, Some(4)), "1.005", "1.005 is no decimal(4,2) without rounding"),
+        (&decimal(2, Some(4)), "1.005", "1.005 is no decimal(4,2): it has more digits before or after the point"),
         (&decimal(3, Some(700)), "\"?\"", "? is no base64 decimal"),
         (&decimal(3, Some(700)), "1e999999", "1e999999 has too many digits"),
         (&variable, r#"{"scale":999999999,"value":"AQ=="}"#, "expected a decimal as {scale, value}"),
@@ -500,6 +500,12 @@ fn without_a_form_what_could_be_two_things_is_a_dead_letter_that_says_what_to_de
         ),
         ("timestamp", "1719986704", ("declare the column's unit", "`form: s` (2024-07-03T06:05:04Z)")),
         ("timestamp", "1719986704000000000", ("declare the column's unit", "`form: ns` (2024-07-03T06:05:04Z)")),
+        // 9999-12-31, 2201-01-01 and 0001-01-01 in milliseconds.
+        ("timestamp", "253402300799000", ("as microseconds is 1978-01-11T21:31:40.799Z", "declare the column's unit")),
+        ("timestamp", "7289654400000", ("declare the column's unit", "`form: s`, `ms`, `us` or `ns`")),
+        ("timestamp", "-62135596800000", ("declare the column's unit", "`form: us` (1968-01-12T20:06:43.200Z)")),
+        ("date", "20251009", ("20251009 days since 1970 are +57", "the years 1900 to 2200 are believed")),
+        ("date", "1760000000", ("1760000000 days since 1970 are +", "declare other `years: [")),
         ("timestamp", "0", ("declare the column's unit", "`form: s`, `ms`, `us` or `ns`")),
         ("decimal(9,2)", "\"1234\"", ("`form: text` (1234)", "`form: base64` (-26588.24)")),
         ("decimal(9,2)", "\"EtaH\"", ("has no form", "`form: base64` (12345.67)")),

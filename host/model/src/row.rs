@@ -1,9 +1,13 @@
 //! The `row` image: per row the one image that the change is about, by the words of wit/types.wit. Pure.
 
-use crate::{Cells, ChangeBatch, ImageData, Op};
-use arrow_array::{Array, ArrayRef, new_null_array};
+use std::sync::Arc;
+
+use crate::{Cells, ChangeBatch, DataType, ImageData, Op};
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::Int32Type;
+use arrow_array::{Array, ArrayRef, Int64Array, new_null_array};
 use arrow_buffer::BooleanBuffer;
-use arrow_schema::ArrowError;
+use arrow_schema::{ArrowError, DataType as arrow};
 use arrow_select::interleave::interleave;
 
 /// Where the cells of each row come from.
@@ -22,6 +26,11 @@ const BEFORE: usize = 1;
 const KEY: usize = 2;
 
 impl RowSource {
+    /// Whether a row that is told by its key only has the key's value of a column: if its type is the same, or wider in the row.
+    pub fn takes_of_key(row: DataType, key: DataType) -> bool {
+        row == key || (row, key) == (DataType::Int64, DataType::Int32)
+    }
+
     /// Of all rows, in order.
     pub fn of(batch: &ChangeBatch) -> Self {
         Self::of_rows(batch, 0..batch.len())
@@ -90,10 +99,18 @@ fn has(image: &ImageData, row: usize) -> bool {
     image.present.as_ref().is_none_or(|bits| bits.value(row))
 }
 
-/// The key's column of that name, or nulls: a key column of another type is not the same thing.
+/// The key's column of that name, or nulls: a key column of a type that the row's does not hold is not the same thing.
 fn key_cells(batch: &ChangeBatch, name: &str, like: &ArrayRef) -> Cells {
     let key = batch.schema.key_index(name).and_then(|index| batch.key.columns[index].clone());
-    key.filter(|cells| cells.array.data_type() == like.data_type())
+    let widened = key.map(|cells| match (cells.array.data_type(), like.data_type()) {
+        (arrow::Int32, arrow::Int64) => {
+            let wide: Int64Array = cells.array.as_primitive::<Int32Type>().unary(i64::from);
+            Cells { array: Arc::new(wide), ..cells }
+        }
+        _ => cells,
+    });
+    widened
+        .filter(|cells| cells.array.data_type() == like.data_type())
         .unwrap_or_else(|| Cells { array: new_null_array(like.data_type(), like.len()), unchanged: None })
 }
 

@@ -134,8 +134,11 @@ fn slots(image: &str, columns: Vec<Column>) -> Result<Vec<Slot>, String> {
         if let Some(form) = form.filter(|form| !form.is_of(data_type)) {
             return Err(format!("{place}: a {data_type} is not written as {form:?}"));
         }
-        if years.is_some() && form.and_then(Form::nanos).is_none() {
-            return Err(format!("{place}: `years` is for timestamps with `form: s`, `ms`, `us` or `ns` only"));
+        let are_days = data_type == DataType::Date && form != Some(Form::Iso);
+        if years.is_some() && !are_days && form.and_then(Form::nanos).is_none() {
+            return Err(format!(
+                "{place}: `years` is for timestamps with `form: s`, `ms`, `us` or `ns`, and for dates that are days, only"
+            ));
         }
         if slots.iter().any(|slot| slot.field.name == name) {
             return Err(format!("`schema.{image}` declares the column `{name}` twice: leave one out"));

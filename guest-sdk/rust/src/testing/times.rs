@@ -66,10 +66,19 @@ pub(super) fn is_of_years(moment: Moment<i128>, (first, last): (i64, i64)) -> bo
     DAYS.contains(&day(nanos)) || (first..=last).contains(&year(nanos))
 }
 
+/// 9999-12-31T23:59:59.999Z in milliseconds: people write it for "no end".
+const MS_MAX: u128 = 253_402_300_799_999;
+
 /// Whether a number of microseconds cannot be another unit as well: of the believed years, and not too near 1970.
 pub(super) fn is_plausible(moment: Moment<i128>, (first, last): (i64, i64)) -> bool {
     let Moment::At(nanos) = moment else { return true };
-    (first..=last).contains(&year(nanos)) && day(nanos).unsigned_abs() > 84
+    (first..=last).contains(&year(nanos)) && nanos.unsigned_abs() > MS_MAX * 1_000
+}
+
+/// Whether a day is of these years, or one that people write for "no end".
+pub(super) fn is_day_of_years(day: Moment<i64>, (first, last): (i64, i64)) -> bool {
+    let Moment::At(days) = day else { return true };
+    DAYS.contains(&days) || (first..=last).contains(&year_of(days))
 }
 
 fn day(nanos: i128) -> i64 {
@@ -77,7 +86,11 @@ fn day(nanos: i128) -> i64 {
 }
 
 fn year(nanos: i128) -> i64 {
-    let days = day(nanos).clamp(i32::MIN.into(), i32::MAX.into());
+    year_of(day(nanos))
+}
+
+fn year_of(days: i64) -> i64 {
+    let days = days.clamp(i32::MIN.into(), i32::MAX.into());
     i64::from(Date::from_days(days as i32).ymd().0)
 }
 

@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 use super::json::{Kind, Object, kind, text, whole};
 use super::schema::{Form, Slot};
 use super::times::{
-    Moment, clamped_days, clamped_micros, day_of, instant_of, is_of_years, is_plausible, parse_date, parse_timestamp,
+    Moment, clamped_days, clamped_micros, day_of, instant_of, is_day_of_years, is_of_years, is_plausible, parse_date,
+    parse_timestamp,
 };
 use crate::{DataType, Field};
 
@@ -84,7 +85,15 @@ pub(super) fn content(value: &RawValue, slot: &Slot) -> Result<Content, String> 
         }
         (DataType::Date, Kind::Number) if slot.form != Some(Form::Iso) => {
             let days = whole(value).filter(|days| i32::try_from(*days).is_ok());
-            days.map(|days| Content::Date(clamped_days(day_of(days)))).map_or_else(|| wrong("days since 1970"), Ok)
+            let Some(day) = days.map(day_of) else { return wrong("days since 1970") };
+            if !is_day_of_years(day, slot.years) {
+                let (first, last) = slot.years;
+                return Err(format!(
+                    "{} days since 1970 are not of the years {first} to {last}: declare other `years`",
+                    value.get()
+                ));
+            }
+            Ok(Content::Date(clamped_days(day)))
         }
         (DataType::Date, Kind::Text) if takes_text => {
             let date = parse_date(&of_text).map(|date| Content::Date(clamped_days(date)));
@@ -190,7 +199,9 @@ fn decimal(text: &str, kind: Kind, form: Option<Form>, precision: u8, scale: u8)
         ));
     }
     let value = exact(text, scale).filter(|value| fits(*value));
-    value.ok_or_else(|| format!("{} is no decimal({precision},{scale}) without rounding", shortened(text)))
+    value.ok_or_else(|| {
+        format!("{} is no decimal({precision},{scale}): it has more digits before or after the point", shortened(text))
+    })
 }
 
 /// The unscaled value of decimal text, if it has no more digits than `scale` allows.

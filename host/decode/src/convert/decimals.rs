@@ -6,9 +6,9 @@ use lakemill_model::range;
 use num_bigint::BigInt;
 
 use super::numbers::whole;
-use super::{Refusal, Values, mismatch, shortened};
+use super::{Refusal, Values, append_made, mismatch, shortened};
 use crate::column::Builder;
-use crate::scan::{Cursor, Kind};
+use crate::scan::{Cursor, EXPANSION_MAX, Kind};
 
 /// How a column's decimals are written. A JSON number is a decimal in each of them (`decimal.format=NUMERIC` of the JSON converter).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,7 +69,10 @@ pub(super) fn decimal(
 }
 
 fn rounded(text: &str, precision: u8, scale: u8) -> Refusal {
-    Refusal::Value(format!("{} is no decimal({precision},{scale}) without rounding", shortened(text)))
+    Refusal::Value(format!(
+        "{} is no decimal({precision},{scale}): it has more digits before or after the point",
+        shortened(text)
+    ))
 }
 
 /// Text that is base64 in a column whose form nobody has declared; digits may be a number as well.
@@ -157,9 +160,7 @@ pub(super) fn variable_scale(
         out.unchanged();
         return Ok(());
     }
-    let text = variable_scale_text(cursor, kind)?;
-    out.bytes(text.as_bytes());
-    Ok(())
+    append_made(out, &variable_scale_text(cursor, kind)?)
 }
 
 pub(super) fn variable_scale_text(cursor: &mut Cursor<'_>, kind: Kind) -> Result<String, Refusal> {
@@ -181,9 +182,23 @@ pub(super) fn variable_scale_text(cursor: &mut Cursor<'_>, kind: Kind) -> Result
     if let (Some(scale), Some(value)) = (scale, value) {
         text = unscaled(&value, scale);
     }
-    text.ok_or_else(|| {
+    let text = text.ok_or_else(|| {
         Refusal::Value(format!("expected {wanted}, found {}", shortened(&cursor.text()[start..cursor.at()])))
-    })
+    })?;
+    within_bounds(cursor, start, text)
+}
+
+/// Refuses a text that is longer than what was written from `start` on, if the batch has too many of these.
+fn within_bounds(cursor: &mut Cursor<'_>, start: usize, text: String) -> Result<String, Refusal> {
+    if cursor.expand(start, text.len()) {
+        return Ok(text);
+    }
+    let written = shortened(&cursor.text()[start..cursor.at()]);
+    Err(Refusal::Value(format!(
+        "{written} is {} characters of text, and the decimals of a batch may be {} MiB longer than they are written; allow smaller batches",
+        text.len(),
+        EXPANSION_MAX >> 20
+    )))
 }
 
 /// A decimal that no column type holds, as exact text.
@@ -198,25 +213,25 @@ pub(super) fn wide(
         out.unchanged();
         return Ok(());
     }
-    let text = wide_text(cursor, kind, scale)?;
-    out.bytes(text.as_bytes());
-    Ok(())
+    append_made(out, &wide_text(cursor, kind, scale)?)
 }
 
 /// Connect's Decimal as exact text: base64, or a number.
 pub(super) fn wide_text(cursor: &mut Cursor<'_>, kind: Kind, scale: i32) -> Result<String, Refusal> {
-    match kind {
+    let start = cursor.at();
+    let text = match kind {
         Kind::Number => {
             let text = cursor.number()?;
-            plain(text).ok_or_else(|| Refusal::Value(format!("{} has too many digits", shortened(text))))
+            plain(text).ok_or_else(|| Refusal::Value(format!("{} has too many digits", shortened(text))))?
         }
         Kind::Text => {
             let text = cursor.string()?;
             let value = STANDARD.decode(text.as_bytes()).ok().and_then(|bytes| unscaled(&bytes, scale.into()));
-            value.ok_or_else(|| Refusal::Value(format!("{} is no base64 decimal", shortened(&text))))
+            value.ok_or_else(|| Refusal::Value(format!("{} is no base64 decimal", shortened(&text))))?
         }
-        _ => mismatch(cursor, kind, "a decimal as base64 text or a number"),
-    }
+        _ => return mismatch(cursor, kind, "a decimal as base64 text or a number"),
+    };
+    within_bounds(cursor, start, text)
 }
 
 /// A two's complement, big endian, divided by ten to the power of `scale`; `None` if it is empty or too long.

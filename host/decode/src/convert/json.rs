@@ -4,7 +4,7 @@ use serde::de::IgnoredAny;
 
 use super::numbers::int;
 use super::times::{day_of, instant_of, parse_timestamp, write_date_json, write_instant_json, write_time};
-use super::{Refusal, Values, decimals, mismatch, shortened};
+use super::{Refusal, Values, append_made, check_room, decimals, mismatch, shortened};
 use crate::column::Builder;
 use crate::scan::{Cursor, Kind};
 
@@ -44,7 +44,7 @@ pub(super) fn json(cursor: &mut Cursor<'_>, kind: Kind, values: &Values, out: &m
         } else if serde_json::from_str::<IgnoredAny>(&value).is_ok() {
             out.bytes(value.as_bytes());
         } else {
-            out.bytes(serde_json::to_string(&value).expect("text").as_bytes());
+            append_made(out, &serde_json::to_string(&value).expect("text"))?;
         }
         return Ok(());
     }
@@ -80,6 +80,7 @@ pub(super) fn nested(
     cursor.seek(at);
     let mut text = String::with_capacity(value.len() * 2);
     let is_treated = write(cursor, shape, values, &mut text)?;
+    check_room(out, text.len())?;
     if is_treated {
         out.treated(|out| out.bytes(text.as_bytes()));
     } else {

@@ -1,5 +1,6 @@
 //! Whole numbers and floating-point numbers.
 
+use super::decimals::exact;
 use super::{Refusal, mismatch, shortened};
 use crate::scan::{Cursor, Kind};
 
@@ -12,7 +13,14 @@ pub(super) fn int(cursor: &mut Cursor<'_>, kind: Kind, low: i64, high: i64, want
     match whole(text) {
         Some(value) if (low..=high).contains(&value) => Ok(value),
         _ if is_whole(text) => Err(Refusal::Value(format!("{} is out of range for {wanted}", shortened(text)))),
-        _ => Err(Refusal::Value(format!("expected {wanted}, found the fraction {}", shortened(text)))),
+        // `3.0` and `1e2` are whole as well.
+        _ => match exact(text, 0)
+            .and_then(|value| i64::try_from(value).ok())
+            .filter(|value| (low..=high).contains(value))
+        {
+            Some(value) => Ok(value),
+            None => Err(Refusal::Value(format!("expected {wanted}, found the fraction {}", shortened(text)))),
+        },
     }
 }
 
@@ -82,8 +90,8 @@ pub(super) fn exact_float(cursor: &mut Cursor<'_>, kind: Kind) -> Result<f64, Re
     let text = &cursor.text()[at..cursor.at()];
     if kind == Kind::Number && !is_exact(text) {
         return Err(Refusal::Value(format!(
-            "float64, which was inferred, cannot hold {} exactly: declare the column in `source.schema`, as decimal(p,s), or as float64 to \
-             have it rounded",
+            "float64, which was inferred, cannot hold {} exactly: declare the columns in `source.schema`, all of them, this one as decimal(p,s), \
+             or as float64 to have it rounded",
             shortened(text)
         )));
     }

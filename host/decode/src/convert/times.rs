@@ -23,10 +23,12 @@ const YEARS: RangeInclusive<i64> = -4_712..=294_276;
 /// How a column's dates are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum DateForm {
-    /// Days since 1970 or ISO 8601 text: the two cannot be taken for each other.
-    Either,
-    /// Days since 1970.
+    /// Days since 1970 or ISO 8601 text, which cannot be taken for each other; and of which years days are that are believed.
+    Either((i32, i32)),
+    /// Days since 1970; the schema part says so.
     Days,
+    /// Days since 1970; the pipeline file says so, and of which years they are.
+    Declared((i32, i32)),
     /// ISO 8601 text.
     Iso,
 }
@@ -49,7 +51,7 @@ pub(crate) enum TimestampForm {
     },
 }
 
-/// Years that are believed of a timestamp of a declared unit if the pipeline file does not say others.
+/// Years that are believed of days, and of a timestamp of a declared unit, if the pipeline file does not say others.
 pub(crate) const YEARS_BELIEVED: (i32, i32) = (1900, 2200);
 
 /// Units by their names in the pipeline file, in nanoseconds.
@@ -103,7 +105,7 @@ pub(super) fn date(
     out: &mut Builder,
 ) -> Result<(), Refusal> {
     let moment = match (kind, form) {
-        (Kind::Text, DateForm::Either | DateForm::Iso) => {
+        (Kind::Text, DateForm::Either(_) | DateForm::Iso) => {
             let text = cursor.string()?;
             if values.placeholder.is_text(&text) {
                 out.unchanged();
@@ -112,11 +114,16 @@ pub(super) fn date(
             parse_date(&text)
                 .ok_or_else(|| Refusal::Value(format!("expected a date like 2026-01-31, found {}", shortened(&text))))?
         }
-        (Kind::Number, DateForm::Either | DateForm::Days) => {
-            day_of(int(cursor, kind, i32::MIN.into(), i32::MAX.into(), "a date as days since 1970")?)
+        (Kind::Number, DateForm::Either(_) | DateForm::Days | DateForm::Declared(_)) => {
+            let days = int(cursor, kind, i32::MIN.into(), i32::MAX.into(), "a date as days since 1970")?;
+            let moment = day_of(days);
+            if let DateForm::Either(years) | DateForm::Declared(years) = form {
+                believed_day(days, moment, years).map_err(Refusal::Value)?;
+            }
+            moment
         }
-        (_, DateForm::Either) => return mismatch(cursor, kind, "a date as days since 1970 or text like 2026-01-31"),
-        (_, DateForm::Days) => return mismatch(cursor, kind, "a date as days since 1970"),
+        (_, DateForm::Either(_)) => return mismatch(cursor, kind, "a date as days since 1970 or text like 2026-01-31"),
+        (_, DateForm::Days | DateForm::Declared(_)) => return mismatch(cursor, kind, "a date as days since 1970"),
         (_, DateForm::Iso) => return mismatch(cursor, kind, "a date as text like 2026-01-31"),
     };
     let shown = || {
@@ -244,14 +251,34 @@ fn ordinary(value: i64, nanos: i64) -> Option<i64> {
     (is_in && (nanos >= 1000 || matches!(instant_of(value, nanos), Moment::At(_)))).then_some(us)
 }
 
+/// Whether `years` have a day, as [`believed`].
+fn believed_day(days: i64, moment: Moment<i64>, years: (i32, i32)) -> Result<(), String> {
+    let Moment::At(day) = moment else { return Ok(()) };
+    let (year, ..) = civil(day);
+    if is_of_years(day, years) {
+        return Ok(());
+    }
+    let mut text = String::new();
+    write_day(moment, &mut text);
+    let (from, to) = years;
+    Err(format!(
+        "{days} days since 1970 are {text}, and the years {from} to {to} are believed: declare other `years: [{year}, …]` if it is right"
+    ))
+}
+
+/// Of these years, or one of the ends that people write.
+fn is_of_years(day: i64, (first, last): (i32, i32)) -> bool {
+    let is_end = day == i64::from(range::DATE_MAX) || day == i64::from(range::DATE_MIN);
+    is_end || (i64::from(first)..=i64::from(last)).contains(&civil(day).0)
+}
+
 /// Whether `years` have it. The last day of the year 9999 and the first of the year 1 are ends that people write, and infinities are no
 /// mistake either.
 fn believed(value: i64, nanos: i64, moment: Moment<i128>, years: (i32, i32)) -> Result<(), String> {
     let Moment::At(ns) = moment else { return Ok(()) };
     let day = day(ns);
     let (year, ..) = civil(day);
-    let is_end = day == i64::from(range::DATE_MAX) || day == i64::from(range::DATE_MIN);
-    if is_end || (i64::from(years.0)..=i64::from(years.1)).contains(&year) {
+    if is_of_years(day, years) {
         return Ok(());
     }
     let (unit, _) = UNITS.iter().find(|(_, of)| *of == nanos).expect("of a form");
@@ -267,12 +294,15 @@ fn believed(value: i64, nanos: i64, moment: Moment<i128>, years: (i32, i32)) -> 
 fn microseconds(value: i64) -> Result<Moment<i128>, String> {
     let moment = instant_of(value, 1000);
     match moment {
-        Moment::At(ns) if !is_plausible(ns) => {
+        Moment::At(ns) if !is_plausible(ns) || value.unsigned_abs() <= MS_MAX => {
             Err(format!("{value} as microseconds is {}: declare the column's unit, {}", shown(ns), units_of(value)))
         }
         moment => Ok(moment),
     }
 }
+
+/// 9999-12-31T23:59:59.999Z in milliseconds: people write it for "no end".
+const MS_MAX: u64 = 253_402_300_799_999;
 
 /// Of the believed years, and not so near 1970 that it could be a number of a unit a thousand times as large.
 fn is_plausible(ns: i128) -> bool {

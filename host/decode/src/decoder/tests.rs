@@ -161,7 +161,10 @@ fn cells_that_do_not_fit_are_refused_with_their_column() {
     assert_eq!(refused("double", "", "1e999"), "column after.x: 1e999 is out of range for a float64");
     assert_eq!(refused("bytes", "", r#""?""#), "column after.x: expected base64, found ?");
     let decimal = "org.apache.kafka.connect.data.Decimal";
-    assert_eq!(refused("bytes", decimal, "123.45"), "column after.x: 123.45 is no decimal(4,2) without rounding");
+    assert_eq!(
+        refused("bytes", decimal, "123.45"),
+        "column after.x: 123.45 is no decimal(4,2): it has more digits before or after the point"
+    );
     assert!(refused("string", "io.debezium.time.ZonedTimestamp", r#""soon""#).contains("expected a timestamp like"));
 }
 
@@ -307,7 +310,10 @@ fn declared_columns_are_checked() {
     assert_eq!(prices.values(), &[1250, 300]);
     let reasons: Vec<_> = decoded.dead.iter().map(|dead| dead.reason.to_string()).collect();
     assert!(reasons[0].contains("column after.id: expected a value, found null"), "{reasons:?}");
-    assert!(reasons[1].contains("1.005 is no decimal(10,2) without rounding"), "{reasons:?}");
+    assert!(
+        reasons[1].contains("1.005 is no decimal(10,2): it has more digits before or after the point"),
+        "{reasons:?}"
+    );
 }
 
 #[test]

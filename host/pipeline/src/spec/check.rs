@@ -36,7 +36,12 @@ pub(super) fn check(spec: &Spec) -> Result<(), String> {
         name(&key, sink)?;
         if let Some(table) = one_of(&key, of)? {
             local(&format!("{key}.{}.path", if of.delta.is_some() { "delta" } else { "parquet" }), &table.path)?;
-            own_path(&mut paths, key, &table.path)?;
+            own_path(&mut paths, key.clone(), &table.path)?;
+            let mut by: Vec<&String> = table.partition_by.iter().collect();
+            by.sort_unstable();
+            if let Some(twice) = by.windows(2).find(|two| two[0] == two[1]) {
+                return Err(format!("`{key}`: `partition_by` names `{}` twice: leave one out", twice[0]));
+            }
         }
     }
     for (key, table) in [("dead_letters", &spec.dead_letters), ("late", &spec.late)] {

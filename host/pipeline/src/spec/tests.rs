@@ -144,6 +144,8 @@ fn declared_columns_have_forms_that_fit_their_types() {
         "type: timestamp, form: iso",
         "type: timestamp, form: us, years: [1850, 2300]",
         "type: date, form: days",
+        "type: date, form: days, years: [1850, 2200]",
+        "type: date, years: [1850, 2200]",
         "type: 'decimal(9,2)', form: base64",
         "type: bytes, form: hex",
     ] {
@@ -152,7 +154,11 @@ fn declared_columns_have_forms_that_fit_their_types() {
     for (column, expected) in [
         ("type: timestamp, form: hex", "column `x`: `hex` is not a form of a timestamp: write iso, s, ms, us, ns"),
         ("type: text, form: ms", "a text has one form only: leave `form: ms` out"),
-        ("type: timestamp, years: [1, 9999]", "`years` is for timestamps with `form: s`, `ms`, `us` or `ns` only"),
+        (
+            "type: timestamp, years: [1, 9999]",
+            "`years` is for timestamps with `form: s`, `ms`, `us` or `ns`, and for dates that are days, only",
+        ),
+        ("type: date, form: iso, years: [1, 9999]", "for dates that are days, only"),
         ("type: timestamp, form: ms, years: [2000, 1990]", "`years: [2000, 1990]`: the first year comes first"),
         ("type: timestamp, form: milli", "unknown choice `milli`"),
         ("type: timestamp, unit: ms", "unknown key `unit`"),

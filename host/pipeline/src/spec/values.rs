@@ -42,8 +42,8 @@ pub struct Column {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub form: Option<Form>,
-    /// The first and the last year that a timestamp of a unit may be of, [1900, 2200] if left out: one that is of another year is more
-    /// likely of another unit, and is a dead letter.
+    /// The first and the last year that days, or a timestamp of a unit, may be of, [1900, 2200] if left out: one that is of another year is
+    /// more likely of another unit, and is a dead letter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub years: Option<(i32, i32)>,
 }
@@ -54,14 +54,21 @@ impl Column {
         DeclaredColumn { field, form: self.form, years: self.years.unwrap_or(DeclaredColumn::YEARS) }
     }
 
+    /// Whether values are numbers of a unit that says nothing of itself.
+    fn may_be_a_number(&self) -> bool {
+        let are_days = self.data_type == DataType::Date && self.form != Some(Form::Iso);
+        are_days || self.form.is_some_and(Form::is_unit)
+    }
+
     /// Whether form and years fit the type and each other.
     pub(super) fn check(&self) -> Result<(), String> {
         if let Some(form) = self.form {
             form.check(self.data_type)?;
         }
         match self.years {
-            Some(_) if !self.form.is_some_and(Form::is_unit) => {
-                Err("`years` is for timestamps with `form: s`, `ms`, `us` or `ns` only".into())
+            Some(_) if !self.may_be_a_number() => {
+                Err("`years` is for timestamps with `form: s`, `ms`, `us` or `ns`, and for dates that are days, only"
+                    .into())
             }
             Some((from, to)) if from > to => Err(format!("`years: [{from}, {to}]`: the first year comes first")),
             _ => Ok(()),
