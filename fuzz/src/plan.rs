@@ -41,7 +41,7 @@ pub fn plan(data: &[u8]) {
 
     let Some(first) = remembered.plans.first() else { return };
     journal = Journal::open(folder.path(), PIPELINE).expect("what it wrote");
-    journal.done(first.checkpoint).expect("writes");
+    journal.done(first.checkpoint, Vec::new()).expect("writes");
     journal.plan(first.clone()).expect("writes");
     let remembered = journal.remembered().clone();
     drop(journal);

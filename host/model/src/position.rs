@@ -72,8 +72,8 @@ pub struct Positions(BTreeMap<TopicPartition, NextOffset>);
 
 impl Positions {
     /// No position at all.
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self(BTreeMap::new())
     }
 
     /// The next offset to read of `tp`, if it is known.

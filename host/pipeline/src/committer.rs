@@ -93,7 +93,7 @@ impl<'a> Committer<'a> {
                     let affordable = prepared.and_then(|prepared| self.affordable(&plan, prepared));
                     match affordable.and_then(|prepared| self.commit(&plan, prepared)) {
                         // A reader that is gone has said why, in `steps`.
-                        Ok(in_a_sink) => drop(self.reports.send(Report::Committed { plan, in_a_sink })),
+                        Ok((told, sinks)) => drop(self.reports.send(Report::Committed { plan, told, sinks })),
                         Err(error) => {
                             if error.blames_code() {
                                 self.journal.lock().unwrap_or_else(PoisonError::into_inner).refuse(plan.checkpoint)?;
@@ -121,7 +121,8 @@ impl<'a> Committer<'a> {
         let seen = self.sinks.iter_mut().map(|sink| sink.positions()).collect::<Result<Vec<_>, _>>()?;
         self.held = seen.iter().map(|positions| positions.held.clone()).collect();
         let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
-        let compared = tables::compare(&journal.remembered().tables, &self.now()).map_err(PipelineError::Invalid)?;
+        let known = journal.remembered();
+        let compared = tables::compare(&known.tables, &known.held, &self.now()).map_err(PipelineError::Invalid)?;
         drop(journal);
         for sink in &compared.moved {
             tracing::warn!(sink, "the sink has a new table, which gets the rows from now on");
@@ -136,7 +137,7 @@ impl<'a> Committer<'a> {
         let now = |(n, sink): (usize, &Box<dyn Sink>)| SinkNow {
             name: self.sinks[n].name(),
             table: sink.table(),
-            holds: !self.held[n].is_empty(),
+            held: &self.held[n],
             is_side: self.sides.contains(&n),
         };
         self.sinks.iter().enumerate().map(now).collect()
@@ -190,8 +191,8 @@ impl<'a> Committer<'a> {
     }
 
     /// Commits a batch to every sink that has rows of it, and last to one that says that it is done: the anchor, or another one as
-    /// long as that has no table. False if none has: then the journal must say it.
-    fn commit(&mut self, plan: &Arc<Plan>, mut prepared: Prepared) -> Result<bool, PipelineError> {
+    /// long as that has no table. False if none has: then the journal must say it. Also the sinks that hold the batch now.
+    fn commit(&mut self, plan: &Arc<Plan>, mut prepared: Prepared) -> Result<(bool, Vec<String>), PipelineError> {
         let had_table = self.has_table.clone();
         let started = Instant::now();
         let mut by_sink: Vec<Vec<Staged>> = self.sinks.iter().map(|_| Vec::new()).collect();
@@ -199,7 +200,7 @@ impl<'a> Committer<'a> {
             by_sink[sink].push(staged);
         }
         let batch = Batch { checkpoint: plan.checkpoint, digests: plan.digests() };
-        let mut commits = 0;
+        let mut sinks = Vec::new();
         let others = (0..by_sink.len()).filter(|sink| *sink != self.anchor);
         let tells = |sink: &usize| self.keeps_positions[*sink] && (self.has_table[*sink] || !by_sink[*sink].is_empty());
         let last = std::iter::once(self.anchor).chain(others).find(tells);
@@ -208,25 +209,26 @@ impl<'a> Committer<'a> {
             if !staged.is_empty() {
                 self.commit_sink(sink, staged, &batch, &plan.delta, plan.delta.starts())?;
                 reach(Point::SinkCommitted);
-                commits += 1;
+                sinks.push(sink);
             }
         }
         if let Some((last, staged)) = of_last {
             self.commit_sink(last, staged, &batch, &plan.delta, plan.delta.ends())?;
             reach(Point::AnchorCommitted);
-            commits += 1;
+            sinks.push(last);
         }
         if had_table != self.has_table {
             self.note_tables()?;
         }
-        self.progress.committed(&prepared, commits, elapsed_us(started), now_us() / 1000);
+        self.progress.committed(&prepared, sinks.len() as u64, elapsed_us(started), now_us() / 1000);
         self.deployer.look(self.progress);
         for sink in &mut self.sinks {
             if let Err(error) = sink.maintain() {
                 tracing::warn!(sink = sink.name(), %error, "maintenance of a table failed; its commits are not affected");
             }
         }
-        Ok(last.is_some())
+        let holding = sinks.into_iter().filter(|sink| self.has_table[*sink]);
+        Ok((last.is_some(), holding.map(|sink| self.sinks[sink].name().to_owned()).collect()))
     }
 
     fn commit_sink(

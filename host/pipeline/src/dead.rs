@@ -21,7 +21,7 @@ const OTHERS: &str = "other reasons";
 /// Rows that are dead for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeadReason {
-    /// Where they died, as the dead letters have it: decode, transform.
+    /// Where they died, as the dead letters have it: decode, transform, sink.
     pub stage: &'static str,
     /// Why, without the values: column and what is wrong with it.
     pub reason: String,
@@ -174,8 +174,8 @@ mod tests {
             ),
             ("column after.x: 1e99 is out of range for a float", "column after.x: … is out of range for a float"),
             (
-                "column after.d: 1 is no 2.5 is no decimal(12,2) without rounding",
-                "column after.d: … is no decimal(12,2) without rounding",
+                "column after.d: 1 is no 2.5 is no decimal(12,2): it has more digits before or after the point",
+                "column after.d: … is no decimal(12,2): it has more digits before or after the point",
             ),
             (
                 "column `created_at` does not exist, but the transform needs it",

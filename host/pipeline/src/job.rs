@@ -44,6 +44,8 @@ pub(crate) enum Claimed {
 
 /// A planned batch on its way to a worker.
 pub(crate) struct Job {
+    /// Its place among the jobs of the run, from 0.
+    pub number: u64,
     pub plan: Arc<Plan>,
     /// What the plan names.
     pub lineup: Arc<Lineup>,
@@ -93,6 +95,12 @@ pub(crate) fn kafka_times_ms(raw: &RawBatch) -> Vec<(i64, u64)> {
 
 /// What the committer tells the reader.
 pub(crate) enum Report {
-    /// The batch is in every sink; and whether a sink says so.
-    Committed { plan: Arc<Plan>, in_a_sink: bool },
+    /// The batch is in every sink.
+    Committed {
+        plan: Arc<Plan>,
+        /// Whether a sink says so.
+        told: bool,
+        /// The names of those that hold it now.
+        sinks: Vec<String>,
+    },
 }

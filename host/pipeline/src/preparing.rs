@@ -6,10 +6,8 @@ use std::time::Instant;
 
 use lakemill_decode::{Decoded, Undecodable};
 use lakemill_failpoint::{Point, reach};
-use lakemill_model::{
-    Answer, BatchClock, ChangeBatch, NextOffset, Positions, RawBatch, TopicPartition, TransformError,
-};
-use lakemill_state::{Cut, Death, Piece, Plan};
+use lakemill_model::{Answer, BatchClock, ChangeBatch, NextOffset, TopicPartition, TransformError};
+use lakemill_state::{Cut, Death, Piece};
 
 use crate::clock::elapsed_us;
 use crate::counts::{ControlCounts, Counts, Fate, Seen, Spent};
@@ -22,14 +20,15 @@ use crate::lineup::Lineup;
 use crate::poison::{self, Called, Failure, Unsolved};
 use crate::project::project;
 use crate::ranges::{self, ranged};
-use crate::recover;
 use crate::rehearsal::wrong_type;
 use crate::rollout::{Call, Sample};
-use crate::screening::{Made, Refused, joined};
+use crate::screening::{Made, joined};
 use crate::tap::{self, Point as TapPoint};
 use crate::trial::{self, Mode};
 use crate::version::{BoundTransform, Version};
 use crate::workshop::Workshop;
+
+mod screen;
 
 /// What one version's decoder makes of the records.
 struct Part {
@@ -97,7 +96,7 @@ pub(crate) fn prepare(shop: &Workshop<'_>, job: &Job, ending: &dyn Fn() -> bool)
     let started = Instant::now();
     let decoded = job.lineup.decoder.decode(&job.raw)?;
     bench.spent.decode_us = elapsed_us(started);
-    shop.observe(&job.raw, &decoded, job.plan.now_us);
+    shop.observe(job, &decoded);
     ranges::tell(&decoded.other_columns);
     bench.out_of_range.clone_from(&decoded.out_of_range);
     decoded.control.iter().for_each(|(_, kind)| bench.control.add(*kind));
@@ -479,43 +478,6 @@ impl Bench<'_> {
         Some((0..rows.len() as u32).filter(|&n| wanted(&rows[n as usize])).collect())
     }
 
-    /// What a sink holds, if it holds part of this batch.
-    fn ahead(&self, sink: usize) -> Option<&Positions> {
-        let held = &self.job.held[sink];
-        let has_some = !recover::overtaken(&self.job.plan.delta, std::slice::from_ref(held)).is_empty();
-        has_some.then_some(held)
-    }
-
-    /// Leaves out what sinks do not take, and remembers it before anything of the batch is committed.
-    fn screen(&mut self) -> Result<(), PipelineError> {
-        let (names, raw, plan) = (&self.shop.sink_names, &self.job.raw, &self.job.plan);
-        let (mut refused, mut is_new) = (Refused::known(&plan.unfit, names, raw), false);
-        for ((sink, side), parts) in &self.rows {
-            for made in parts {
-                let refusals =
-                    self.shop.stages[*sink].refusals(&made.rows).map_err(|error| self.of_side(*side, error))?;
-                is_new |= refused.add(*sink, made, refusals);
-            }
-        }
-        if refused.is_empty() {
-            return Ok(());
-        }
-        if is_new {
-            let anew = Plan { unfit: refused.unfit(names, raw), cuts: self.cuts.clone(), ..(**plan).clone() };
-            self.shop.journal.lock().unwrap_or_else(PoisonError::into_inner).plan(anew)?;
-        }
-        for ((sink, _), parts) in &mut self.rows {
-            let kept = std::mem::take(parts).into_iter().filter_map(|made| refused.without(*sink, made).transpose());
-            *parts = kept.collect::<Result<_, _>>().map_err(|error| PipelineError::Invalid(error.to_string()))?;
-        }
-        for (record, reason) in refused.reasons() {
-            if std::mem::replace(&mut self.fates[record as usize], Fate::Dead) != Fate::Dead {
-                self.letters.push(Letter { record, stage: LetterStage::Sink, reason, digest: None, backtrace: None });
-            }
-        }
-        Ok(())
-    }
-
     fn stage_letters(&mut self) {
         let mut letters = std::mem::take(&mut self.letters);
         // In the order of the records: a canary's came after the others.
@@ -531,17 +493,6 @@ impl Bench<'_> {
                 self.rows.entry((sink, Side::Main)).or_default().push(Made { rows, records });
             }
         }
-    }
-
-    fn new_letters(&self, sink: usize, mut letters: Vec<Letter>) -> Vec<Letter> {
-        if let Some(held) = self.ahead(sink) {
-            let raw: &RawBatch = &self.job.raw;
-            letters.retain(|letter| {
-                let record = &raw.records()[letter.record as usize];
-                held.get(&raw.topic_partition(record)).is_none_or(|next| NextOffset(record.offset) >= next)
-            });
-        }
-        letters
     }
 
     fn stage(&mut self) -> Result<Vec<(usize, lakemill_model::Staged)>, PipelineError> {

@@ -80,6 +80,8 @@ pub(crate) struct Reader<'a> {
     pub watermarks: &'a Mutex<Watermarks>,
     pub held: Arc<Vec<Positions>>,
     pub owned: Vec<TopicPartition>,
+    /// Batches that went to the workers.
+    pub jobs_sent: u64,
 }
 
 /// What came of taking partitions.
@@ -171,6 +173,10 @@ impl Reader<'_> {
             return Ok(());
         }
         let Filling { raw, delta, .. } = std::mem::take(filling);
+        debug_assert!(
+            raw.records().iter().all(|record| delta.get(&raw.topic_partition(record)).is_some()),
+            "a record whose position no table would have"
+        );
         if let Ok(mut emptied) = self.emptied.try_recv() {
             emptied.clear();
             filling.raw = emptied;
@@ -207,7 +213,9 @@ impl Reader<'_> {
         let (prepared_in, prepared) = bounded(1);
         let begun = recover::begun(&plan, &self.held);
         let (held, vouch) = (self.held.clone(), self.source.vouch(&plan.delta));
-        let job = Job { plan: plan.clone(), lineup, raw, begun, held, vouch, prepared: prepared_in };
+        let number = self.jobs_sent;
+        self.jobs_sent += 1;
+        let job = Job { number, plan: plan.clone(), lineup, raw, begun, held, vouch, prepared: prepared_in };
         // First the place in the order, then the work: the bound of `steps` bounds what is on its way.
         self.steps.send(Step::Batch { plan, prepared }).map_err(|_| Gone)?;
         self.jobs.send(job).map_err(|_| Gone)?;
@@ -431,12 +439,12 @@ impl Reader<'_> {
     }
 
     fn note(&mut self, report: Report) -> Result<(), Stop> {
-        let Report::Committed { plan, in_a_sink } = report;
+        let Report::Committed { plan, told, sinks } = report;
         let mut journal = self.journal();
-        if !in_a_sink {
+        if !told {
             journal.start(&plan.delta.ends())?;
         }
-        journal.done(plan.checkpoint)?;
+        journal.done(plan.checkpoint, sinks)?;
         drop(journal);
         self.source.report(&plan.delta.ends());
         Ok(())

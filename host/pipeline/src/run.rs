@@ -56,6 +56,7 @@ impl Assembly {
             dead_letters: self.dead_letters,
             late: self.late,
             watermarks: Arc::new(Mutex::new(self.watermarks)),
+            observed: Mutex::default(),
             journal: self.journal.clone(),
             budget,
             taps: self.taps,
@@ -87,6 +88,7 @@ impl Assembly {
             watermarks,
             held: Arc::new(vec![Positions::new(); self.sinks.all.len()]),
             owned: Vec::new(),
+            jobs_sent: 0,
         };
         let sides = std::iter::once(self.dead_letters).chain(self.late).collect();
         let committer = Committer::new(self.sinks, reports_in, progress, &self.journal, &self.deployer, budget, sides);

@@ -6,6 +6,7 @@
 //! since the table may be another by the time of a replay.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use arrow_array::UInt32Array;
@@ -49,13 +50,16 @@ impl Refused {
         Self(refused)
     }
 
-    /// Adds what a sink refuses of `made`. True if that is more than was known.
-    pub fn add(&mut self, sink: usize, made: &Made, refusals: Vec<Refusal>) -> bool {
-        let before = self.0.len();
+    /// Adds what a sink refuses of `made`; the records that it was not known of, and why.
+    pub fn add(&mut self, sink: usize, made: &Made, refusals: Vec<Refusal>) -> Vec<(u32, String)> {
+        let mut added = Vec::new();
         for Refusal { row, reason } in refusals {
-            self.0.entry((sink, made.records[row as usize])).or_insert(reason);
+            let record = made.records[row as usize];
+            if let Entry::Vacant(place) = self.0.entry((sink, record)) {
+                added.push((record, place.insert(reason).clone()));
+            }
         }
-        self.0.len() > before
+        added
     }
 
     /// The rows of `made` that the sink takes; `None` if that is none.
@@ -166,8 +170,8 @@ mod tests {
     fn a_record_is_refused_with_all_of_its_rows_by_that_sink_alone() {
         let mut refused = Refused::default();
         let (first, second) = (made(&[0, 1, 1, 2]), made(&[1, 3]));
-        assert!(refused.add(0, &first, vec![refusal(2, "null")]));
-        assert!(!refused.add(0, &first, vec![refusal(1, "another")]), "it is known");
+        assert_eq!(refused.add(0, &first, vec![refusal(2, "null")]), [(1, "null".to_owned())]);
+        assert!(refused.add(0, &first, vec![refusal(1, "another")]).is_empty(), "it is known");
         let left = |sink, made| refused.without(sink, made).expect("rows").map(|made| made.records);
         assert_eq!(left(0, first), Some(vec![0, 2]));
         assert_eq!(left(0, second), Some(vec![3]));

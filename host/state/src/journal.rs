@@ -51,12 +51,14 @@ enum Record {
     Owned(Vec<(String, i32, Owned)>),
     /// The code of this batch failed on it.
     Refused(CheckpointId),
-    /// This batch is in every sink.
-    Done(CheckpointId),
+    /// This batch is in every sink; those named have rows of it.
+    Done(CheckpointId, Vec<String>),
     /// This plan is void.
     Void(CheckpointId),
     /// The tables that sinks write.
     Tables(BTreeMap<String, KnownTable>),
+    /// How far tables are at least.
+    Held(BTreeMap<String, Positions>),
 }
 
 /// What a journal knows when it is opened.
@@ -72,6 +74,8 @@ pub struct Remembered {
     pub owned: BTreeMap<TopicPartition, Owned>,
     /// By sink: the table that it writes.
     pub tables: BTreeMap<String, KnownTable>,
+    /// By sink: what its table holds at least. One that holds less was set back, to a copy of before.
+    pub held: BTreeMap<String, Positions>,
 }
 
 /// The table of a sink, so that another one in its place is noticed.
@@ -238,7 +242,7 @@ impl Journal {
     pub fn tables(&mut self, tables: BTreeMap<String, KnownTable>) -> Result<(), StateError> {
         if self.remembered.tables != tables {
             self.append(&Record::Tables(tables.clone()))?;
-            self.remembered.tables = tables;
+            self.remembered.now_in(tables);
         }
         Ok(())
     }
@@ -273,15 +277,15 @@ impl Journal {
         Ok(content)
     }
 
-    /// Forgets a plan whose batch is in every sink. Not fsynced: a plan that comes back is seen to
+    /// Forgets a plan whose batch is in every sink; `sinks` are those that have rows of it. Not fsynced: a plan that comes back is seen to
     /// be void by the positions.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn done(&mut self, checkpoint: CheckpointId) -> Result<(), StateError> {
-        self.append(&Record::Done(checkpoint))?;
+    pub fn done(&mut self, checkpoint: CheckpointId, sinks: Vec<String>) -> Result<(), StateError> {
+        self.append(&Record::Done(checkpoint, sinks.clone()))?;
         reach(Point::PlanForgotten);
-        self.remembered.done(checkpoint);
+        self.remembered.done(checkpoint, sinks);
         Ok(())
     }
 
@@ -341,15 +345,28 @@ impl Remembered {
         }
     }
 
-    fn done(&mut self, checkpoint: CheckpointId) {
+    fn done(&mut self, checkpoint: CheckpointId, sinks: Vec<String>) {
         self.last = self.last.max(checkpoint.0);
         if let Some(at) = self.plans.iter().position(|plan| plan.checkpoint == checkpoint) {
-            for (tp, end) in self.plans.remove(at).delta.ends().iter() {
+            let ends = self.plans.remove(at).delta.ends();
+            for (tp, end) in ends.iter() {
                 if let Some(owned) = self.owned.get_mut(tp) {
                     owned.done = owned.done.max(end);
                 }
             }
+            for sink in sinks {
+                raise(self.held.entry(sink).or_default(), &ends);
+            }
         }
+    }
+
+    /// Sinks write these tables: what another one held says nothing of it.
+    fn now_in(&mut self, tables: BTreeMap<String, KnownTable>) {
+        self.held.retain(|sink, _| match (self.tables.get(sink), tables.get(sink)) {
+            (Some(before), Some(now)) => before.location == now.location,
+            _ => true,
+        });
+        self.tables = tables;
     }
 
     fn cut(&mut self, checkpoint: CheckpointId, cuts: Vec<Cut>) {
@@ -402,7 +419,14 @@ impl Remembered {
             }
         }
         for (sink, table) in other.tables {
-            self.tables.entry(sink).or_insert(table);
+            // One that knows no table yet says nothing against one that does.
+            match self.tables.get(&sink) {
+                Some(KnownTable { id: Some(_), .. }) => {}
+                _ => drop(self.tables.insert(sink, table)),
+            }
+        }
+        for (sink, held) in other.held {
+            raise(self.held.entry(sink).or_default(), &held);
         }
         self.last = self.last.max(other.last);
         for mut plan in other.plans {
@@ -469,14 +493,15 @@ fn read(path: &Path, pipeline: &str, bytes: &[u8]) -> Result<Remembered, StateEr
             Record::Plan(plan) => remembered.planned(plan),
             Record::Cuts(checkpoint, cuts) => remembered.cut(checkpoint, cuts),
             Record::Refused(checkpoint) => remembered.refuse(checkpoint),
-            Record::Done(done) => remembered.done(done),
+            Record::Done(done, sinks) => remembered.done(done, sinks),
             Record::Void(void) => remembered.plans.retain(|plan| plan.checkpoint != void),
             Record::Owned(list) => {
                 let owned =
                     |(topic, partition, owned): (String, i32, Owned)| (TopicPartition::new(topic, partition), owned);
                 remembered.owned.extend(list.into_iter().map(owned));
             }
-            Record::Tables(tables) => remembered.tables = tables,
+            Record::Tables(tables) => remembered.now_in(tables),
+            Record::Held(held) => remembered.held = held,
         }
         records += 1;
         rest = after;
@@ -503,9 +528,12 @@ fn rewrite(path: &Path, pipeline: &str, remembered: &Remembered) -> Result<(File
     if !remembered.tables.is_empty() {
         text += &frame(&to_json(&Record::Tables(remembered.tables.clone())));
     }
+    if !remembered.held.is_empty() {
+        text += &frame(&to_json(&Record::Held(remembered.held.clone())));
+    }
     // Before the plans: of them it would take the one of that number away.
     if remembered.last > 0 && remembered.plans.iter().all(|plan| plan.checkpoint.0 < remembered.last) {
-        text += &frame(&to_json(&Record::Done(CheckpointId(remembered.last))));
+        text += &frame(&to_json(&Record::Done(CheckpointId(remembered.last), Vec::new())));
     }
     for plan in &remembered.plans {
         text += &frame(&to_json(&Record::Plan(plan.clone())));
@@ -513,6 +541,15 @@ fn rewrite(path: &Path, pipeline: &str, remembered: &Remembered) -> Result<(File
     replace(path, text.as_bytes(), || ())?;
     let file = OpenOptions::new().append(true).open(path).map_err(io_error("open", path))?;
     Ok((file, text.len() as u64))
+}
+
+/// Sets positions to those of `to` that are further.
+fn raise(positions: &mut Positions, to: &Positions) {
+    for (tp, next) in to.iter() {
+        if positions.get(tp).is_none_or(|known| known < next) {
+            positions.set(tp.clone(), next);
+        }
+    }
 }
 
 fn listed(owned: &BTreeMap<TopicPartition, Owned>) -> Vec<(String, i32, Owned)> {

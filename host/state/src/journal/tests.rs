@@ -36,7 +36,7 @@ fn remembers_what_is_not_done() {
     for id in 1..=3 {
         journal.plan(plan(id, id as i64 * 10, id as i64 * 10 + 10)).expect("plan");
     }
-    journal.done(CheckpointId(1)).expect("done");
+    journal.done(CheckpointId(1), Vec::new()).expect("done");
     let expected = journal.remembered().clone();
     drop(journal);
 
@@ -46,8 +46,8 @@ fn remembers_what_is_not_done() {
         expected,
         Remembered { start: start(7), plans: vec![plan(2, 20, 30), plan(3, 30, 40)], last: 3, ..Remembered::default() }
     );
-    journal.done(CheckpointId(2)).expect("done");
-    journal.done(CheckpointId(3)).expect("done");
+    journal.done(CheckpointId(2), Vec::new()).expect("done");
+    journal.done(CheckpointId(3), Vec::new()).expect("done");
     drop(journal);
     let journal = Journal::open(folder.path(), "p").expect("opens once more");
     assert_eq!(journal.remembered(), &Remembered { start: start(7), plans: vec![], last: 3, ..Remembered::default() });
@@ -155,7 +155,7 @@ fn it_does_not_grow_for_ever() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut journal = Journal::open(folder.path(), "p").expect("opens");
     for id in 1..=COMPACT_EVERY as u64 {
-        journal.done(CheckpointId(id)).expect("done");
+        journal.done(CheckpointId(id), Vec::new()).expect("done");
     }
     journal.plan(plan(9999, 0, 1)).expect("plan");
     let size = fs::metadata(journal.path()).expect("is there").len();
@@ -225,7 +225,7 @@ fn how_far_partitions_are_is_remembered_under_the_latest_epoch() {
     first.own(&[(tp.clone(), owned(3, 10))].into()).expect("owns");
     first.plan(plan(1, 10, 20)).expect("plan");
     first.plan(plan(2, 20, 30)).expect("plan");
-    first.done(CheckpointId(1)).expect("done");
+    first.done(CheckpointId(1), Vec::new()).expect("done");
     first.void(CheckpointId(2)).expect("void");
     assert_eq!(first.remembered().owned[&tp], owned(3, 20));
     second.own(&[(tp.clone(), owned(2, 90))].into()).expect("owns");
@@ -273,7 +273,7 @@ fn a_record_without_room_leaves_no_part_of_itself() {
     let whole = fs::read(journal.path()).expect("reads");
     assert!(planned > 0 && whole.len() < 1024 && whole.ends_with(b"\n"), "a part would fill it: {}", whole.len());
     // What is smaller has room, and stands on a line of its own.
-    journal.done(CheckpointId(1)).expect("done");
+    journal.done(CheckpointId(1), Vec::new()).expect("done");
     let expected = journal.remembered().clone();
     assert_eq!((expected.plans.len() as u64, expected.last), (planned - 1, planned));
     drop(journal);
@@ -295,7 +295,7 @@ fn assert_broken(mut journal: Journal, folder: &Path) {
     let before = fs::read(&path).expect("reads");
     let mut all = vec![journal.plan(plan(2, 5, 9)), journal.start(&start(3)), journal.cut(CheckpointId(1), vec![])];
     all.extend([journal.own(&BTreeMap::new()), journal.refuse(CheckpointId(1)), journal.void(CheckpointId(1))]);
-    all.push(journal.done(CheckpointId(1)));
+    all.push(journal.done(CheckpointId(1), Vec::new()));
     for refused in all {
         let error = refused.expect_err("it is broken");
         assert!(matches!(error, StateError::Broken { .. }), "{error}");
@@ -317,9 +317,9 @@ fn a_part_that_cannot_be_taken_back_stays_the_last_thing_in_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
     // No write to it succeeds, and its length cannot be set.
     let mut journal = on_device(folder.path(), "/dev/full");
-    let error = journal.done(CheckpointId(1)).expect_err("it is full");
+    let error = journal.done(CheckpointId(1), Vec::new()).expect_err("it is full");
     assert!(matches!(error, StateError::Io { action: "write", .. }), "{error}");
-    let part = &frame(&to_json(&Record::Done(CheckpointId(1))))[..12];
+    let part = &frame(&to_json(&Record::Done(CheckpointId(1), Vec::new())))[..12];
     let mut file = OpenOptions::new().append(true).open(journal.path()).expect("opens");
     file.write_all(part.as_bytes()).expect("writes");
     assert_broken(journal, folder.path());
@@ -341,7 +341,7 @@ fn a_journal_that_could_not_be_written_anew_takes_nothing_more() {
     let mut journal = Journal::open(&folder.path().join("state"), "p").expect("opens");
     journal.records = COMPACT_EVERY;
     fs::remove_dir_all(folder.path().join("state")).expect("removes");
-    assert!(matches!(journal.done(CheckpointId(1)), Err(StateError::Io { .. })));
+    assert!(matches!(journal.done(CheckpointId(1), Vec::new()), Err(StateError::Io { .. })));
     // The file that it holds has no name any more.
     assert!(matches!(journal.plan(plan(1, 0, 5)), Err(StateError::Broken { .. })));
 }
