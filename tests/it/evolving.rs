@@ -153,7 +153,7 @@ fn a_column_without_a_value_at_first_comes_with_its_first_value() -> Result<()> 
 #[test]
 fn a_history_in_which_a_column_became_wider_makes_a_table_with_the_wider_type() -> Result<()> {
     let narrow = insert(&[ID, WEIGHT, DAY], &[json!(1), json!(7), json!(20_000)]);
-    let wide = insert(&[ID, WEIGHT_WIDE], &[json!(2), json!(3_000_000_000_i64)]);
+    let wide = insert(&[ID, WEIGHT_WIDE, DAY], &[json!(2), json!(3_000_000_000_i64), json!(20_001)]);
     for lines in [[narrow.clone(), wide.clone(), narrow.clone()].concat(), [wide, narrow].concat()] {
         let mut pipeline = pipeline()?;
         pipeline.spec["sinks"]["inserts"]["delta"]["partition_by"] = json!(["sent_on"]);
@@ -274,6 +274,34 @@ fn tables_of_others_take_what_fits_and_one_bad_row_is_one_dead_letter() -> Resul
 }
 
 #[test]
+fn a_table_that_was_mended_takes_the_rows_that_it_had_refused() -> Result<()> {
+    let mut pipeline = pipeline()?;
+    pipeline.spec["error_budget"] = json!({ "share_max": 0.1 });
+    let protocol = json!({ "minReaderVersion": 1, "minWriterVersion": 2 });
+    foreign(&pipeline.path("inserts"), &[("id", "long", true), ("city", "string", false)], &protocol, &[])?;
+    let city = |id: i64| if id % 2 == 0 { json!("Oslo") } else { Value::Null };
+    let lines: Vec<u8> = (0..1_500).flat_map(|id| insert(&[ID, CITY], &[json!(id), city(id)])).collect();
+    pipeline.events("1.jsonl", &lines)?;
+    pipeline
+        .run()?
+        .expect(1, &["`city` is null, and the table has it as not null", "make it nullable in the table"])?;
+    // What was refused is written down; that somebody made the column nullable counts for more.
+    let log = pipeline.path("inserts").join("_delta_log");
+    let first = std::fs::read_to_string(log.join("00000000000000000000.json"))?;
+    let mended = first.lines().find(|line| line.contains("metaData")).context("the columns")?;
+    let mended = mended.replace(r#"\"name\":\"city\",\"nullable\":false"#, r#"\"name\":\"city\",\"nullable\":true"#);
+    let next = std::fs::read_dir(&log)?
+        .flatten()
+        .filter(|entry| entry.path().extension().is_some_and(|of| of == "json"))
+        .count();
+    std::fs::write(log.join(format!("{next:020}.json")), mended)?;
+    let finished = pipeline.run()?;
+    finished.expect(0, &[])?;
+    ensure!(finished.report()?["rows_dead"] == 0 && cells(&pipeline.table("inserts")?, "city")?.len() == 1_500);
+    Ok(())
+}
+
+#[test]
 fn a_clustered_table_gets_statistics_of_what_it_is_clustered_by() -> Result<()> {
     let pipeline = pipeline()?;
     let protocol = json!({ "minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": ["clustering", "domainMetadata", "appendOnly", "invariants"] });
@@ -309,6 +337,57 @@ fn dates_that_no_reader_reads_do_not_get_into_a_table_or_its_folders() -> Result
     for row in &table.rows {
         let day = row["sent_on"].as_i64().context("a day")?;
         ensure!((-719_162..=2_932_896).contains(&day) && row["also"] == row["sent_on"], "{row:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_reader_finds_the_folders_of_a_table() -> Result<()> {
+    let size: Column = ("größe", "string", "");
+    let mut pipeline = pipeline()?;
+    pipeline.spec["sinks"]["inserts"]["delta"]["partition_by"] = json!(["größe"]);
+    let mut lines = insert(&[ID, size], &[json!(1), json!("ü/x")]);
+    lines.extend(insert(&[ID, size], &[json!(2), json!("__HIVE_DEFAULT_PARTITION__")]));
+    lines.extend(insert(&[ID, size], &[json!(3), Value::Null]));
+    pipeline.events("1.jsonl", &lines)?;
+    pipeline.run()?.expect(0, &["polars and Hive read as null"])?;
+    ensure!(cells(&pipeline.table("inserts")?, "größe")? == [(1, json!("ü/x")), (3, Value::Null)]);
+    // A name that no folder can have for all of them.
+    let odd: Column = ("a/b", "string", "");
+    let mut pipeline = self::pipeline()?;
+    pipeline.spec["sinks"]["inserts"]["delta"]["partition_by"] = json!(["a/b"]);
+    pipeline.events("1.jsonl", &insert(&[ID, odd], &[json!(1), json!("x")]))?;
+    pipeline.run()?.expect(2, &["partition column `a/b`", "rename the column"])?;
+    Ok(())
+}
+
+#[test]
+fn a_table_that_was_set_back_is_noticed_whichever_sink_it_is() -> Result<()> {
+    let batch = |n: i64| {
+        let mut lines = insert(&[ID, CITY], &[json!(n), json!("Oslo")]);
+        lines.extend(change("u", &[ID, CITY], &[json!(n), json!("Rome")]));
+        lines
+    };
+    for sink in ["inserts", "updates"] {
+        let pipeline = pipeline()?;
+        pipeline.events("1.jsonl", &batch(1))?;
+        pipeline.run()?.expect(0, &[])?;
+        let path = pipeline.path(sink);
+        let newest = |path: &Path| -> Result<std::path::PathBuf> {
+            let mut entries: Vec<_> = std::fs::read_dir(path.join("_delta_log"))?.flatten().map(|e| e.path()).collect();
+            entries.retain(|entry| entry.extension().is_some_and(|of| of == "json"));
+            entries.sort();
+            entries.pop().context("an entry")
+        };
+        pipeline.events("2.jsonl", &batch(2))?;
+        pipeline.run()?.expect(0, &[])?;
+        ensure!(pipeline.table(sink)?.rows.len() == 2);
+        // As if a copy of before was put in its place.
+        std::fs::remove_file(newest(&path)?)?;
+        pipeline.events("3.jsonl", &batch(3))?;
+        let said = pipeline.run()?;
+        ensure!(said.code != Some(0), "{sink}: {}", said.said());
+        ensure!(said.said().contains("was set back") || said.said().contains("restored"), "{sink}: {}", said.said());
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ const MISTAKES: [(&str, &str, &[&str]); 11] = [
     (
         "output_of_a_list",
         "#[derive(Output)] struct Made { tags: Option<Vec<String>> }",
-        &["`Vec<String>`", "a Json<String>"],
+        &["an output's field cannot be `Option<Vec<String>>`", "a Json<String>"],
     ),
     (
         "decimal_without_digits",

@@ -35,7 +35,7 @@ fn a_table_with_another_schema_is_refused() -> Result<()> {
     let events = events(100);
     let pipeline = pipeline(&events)?;
     let code = "import sys, pyarrow, deltalake; \
-                deltalake.write_deltalake(sys.argv[1], pyarrow.table({'after_id': ['text'], 'mine': [1]}))";
+                deltalake.write_deltalake(sys.argv[1], pyarrow.table({'after_id': [b'bytes'], 'mine': [1]}))";
     python(code, &[&pipeline.path(FLATTEN.1)])?;
     pipeline.run()?.expect(2, &["changes", "after_id"])?;
     let table = pipeline.table(FLATTEN.1)?;

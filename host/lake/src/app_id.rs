@@ -105,11 +105,13 @@ fn encode(name: &str) -> String {
 /// `text` with every byte that is not `plain` as `%` and two hex digits.
 pub(crate) fn percent_encode(text: &str, plain: impl Fn(u8) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if plain(byte) {
-            out.push(char::from(byte));
+    for letter in text.chars() {
+        let mut bytes = [0; 4];
+        let bytes = letter.encode_utf8(&mut bytes).bytes();
+        if bytes.clone().all(&plain) {
+            out.push(letter);
         } else {
-            write!(out, "%{byte:02X}").expect("a String takes everything");
+            bytes.for_each(|byte| write!(out, "%{byte:02X}").expect("a String takes everything"));
         }
     }
     out

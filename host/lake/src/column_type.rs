@@ -7,6 +7,7 @@
 //! | float32 | double |
 //! | decimal | decimal with as many digits, or more, on both sides of the point |
 //! | timestamp | timestamp_ntz: the wall clock in UTC. Of a source type without zone that is its own value |
+//! | boolean, numbers, date, timestamp | string: the text that they are written as |
 //!
 //! Everything else has the type that it has or does not fit: int64 is no integer, however small the values are today.
 
@@ -66,7 +67,7 @@ impl ColumnType {
 
     /// How cells of `rows` get into it; `None`: they do not fit.
     pub(crate) fn takes(self, rows: DataType) -> Option<Conversion> {
-        use DataType::{Decimal, Float32, Float64, Int32, Int64, Timestamp};
+        use DataType::{Boolean, Date, Decimal, Float32, Float64, Int32, Int64, Text, Timestamp};
         if self.to_string() == Self::Own(rows).to_string() {
             return Some(Conversion::Same);
         }
@@ -74,6 +75,9 @@ impl ColumnType {
         match (self, rows) {
             (Self::Byte | Self::Short, Int32) => Some(Conversion::Checked),
             (Self::TimestampNtz, Timestamp) | (Self::Own(Int64), Int32) | (Self::Own(Float64), Int32 | Float32) => {
+                Some(Conversion::Exact)
+            }
+            (Self::Own(Text), Boolean | Int32 | Int64 | Float32 | Float64 | Decimal { .. } | Date | Timestamp) => {
                 Some(Conversion::Exact)
             }
             (Self::Own(Decimal { precision, scale }), Int32) if whole(precision, scale) >= 10 => {
@@ -106,6 +110,12 @@ impl ColumnType {
             (precision <= DataType::DECIMAL_PRECISION_MAX).then_some(DataType::Decimal { precision, scale })
         });
         [Some(one), Some(other), decimal, Some(DataType::Float64)].into_iter().flatten().find(takes_both)
+    }
+
+    /// A type that takes all cells of both, if only as text.
+    pub(crate) fn holding(one: DataType, other: DataType) -> Option<DataType> {
+        let takes = |narrow| Self::Own(DataType::Text).takes(narrow).is_some();
+        Self::common(one, other).or_else(|| (takes(one) && takes(other)).then_some(DataType::Text))
     }
 
     /// Whether values of the type have one spelling as partition values.
@@ -185,7 +195,8 @@ mod tests {
             (decimal(10, 2), Int64, Some(decimal(21, 2))),
             (decimal(38, 0), decimal(38, 38), None),
             (Int64, Float64, None),
-            (Int32, Text, None),
+            (Int32, Text, Some(Text)),
+            (DataType::Bytes, Text, None),
             (Date, Timestamp, None),
         ];
         for (one, other, common) in cases {

@@ -9,7 +9,7 @@ use lakemill_model::range::{Bounded, OutOfRange, bounded};
 use lakemill_model::{DataType, Refusal, StagedColumn, TableSchema};
 
 use crate::column_type::{ColumnType, Conversion};
-use crate::partition::folder_bytes_over;
+use crate::partition::{NULL_FOLDER, folder_bytes_over};
 use crate::shape::{Kind, Shape, clash};
 
 /// Where the cells of a column of the file come from.
@@ -202,6 +202,13 @@ impl Source {
                         format!(
                             "column `{name}` is empty, which is null for a partition column, and the table has it as not null; fill \
                              it in the transform"
+                        ),
+                    );
+                } else if value == NULL_FOLDER {
+                    refuse(
+                        row,
+                        format!(
+                            "partition column `{name}` is `{NULL_FOLDER}`, which polars and Hive read as null; write another text"
                         ),
                     );
                 } else if let Some((bytes, most)) = folder_bytes_over(name, value) {

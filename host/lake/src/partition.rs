@@ -1,8 +1,9 @@
 //! Which folder a row belongs to: partition values as Delta writes them, folder names as Hive writes them. Pure.
 //!
-//! Folder names keep only unreserved ASCII; all other bytes are percent-encoded, so that no reader and no file system sees a
+//! Of values, folder names keep only unreserved ASCII; all other bytes are percent-encoded, so that no reader and no file system sees a
 //! `ü`, a space or a slash in one. Readers should take the values from the log; polars 2.1 takes them from the names, so these must
-//! decode to the values. The one that does not, for polars, is the text `__HIVE_DEFAULT_PARTITION__` itself.
+//! decode to the values. The one that does not, the text `__HIVE_DEFAULT_PARTITION__` itself, is refused. Names of columns polars does
+//! not decode: they stand as they are.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -20,7 +21,7 @@ use crate::column_type::ColumnType;
 use crate::fit::Source;
 
 /// What Hive calls the folder of null, and of the empty string.
-const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
+pub(crate) const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// Bytes of a folder's name at most: where file systems end. A shorter name for a longer value would be one that polars, which takes
 /// partition values from names, reads as another value.
@@ -44,16 +45,24 @@ impl Part {
 }
 
 fn folder_of(column: &str, value: Option<&str>) -> String {
-    format!("{}={}", escape(column), value.map_or_else(|| NULL_FOLDER.to_owned(), escape))
+    let column = percent_encode(column, |byte| is_plain(byte) || !byte.is_ascii());
+    format!("{column}={}", value.map_or_else(|| NULL_FOLDER.to_owned(), escape))
 }
 
-/// `text` as a folder's name. What spells Hive's name of null is told apart from it by its first letter.
+/// Whether all readers find a column by its name in a folder's.
+pub(crate) fn makes_folder(column: &str) -> bool {
+    column.bytes().all(|byte| is_plain(byte) || !byte.is_ascii())
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)
+}
+
+/// A value as a part of a folder's name.
 fn escape(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     match text {
-        NULL_FOLDER => format!("%5F{}", &text[1..]),
         "." | ".." => text.replace('.', "%2E"),
-        _ => percent_encode(text, plain),
+        _ => percent_encode(text, is_plain),
     }
 }
 

@@ -63,6 +63,12 @@ impl Shape {
                 ));
             }
         }
+        if let Some(odd) = by.iter().find(|name| !crate::partition::makes_folder(name)) {
+            return Err(format!(
+                "partition column `{odd}`: polars does not read a table with such a folder name; rename the column in the transform's \
+                 output, with letters, digits, `-`, `_` and `.` only"
+            ));
+        }
         if by.len() >= fields.len() {
             return Err("a table needs a column that is no partition column".to_owned());
         }
@@ -187,12 +193,17 @@ impl Shape {
         if matches!(&column.kind, Kind::Known(known) if known.takes(field.data_type).is_some()) {
             return None;
         }
-        let way_out = match &column.kind {
-            Kind::Known(ColumnType::Own(table)) if rows.takes(*table).is_some() => format!(
+        let both = match &column.kind {
+            Kind::Known(ColumnType::Own(table)) => ColumnType::holding(*table, field.data_type),
+            _ => None,
+        };
+        let way_out = match both {
+            Some(both) => format!(
                 "give the sink a new `path` and declare the column there, `columns: {{ {}: {} }}`, which holds both",
-                field.name, field.data_type
+                field.name,
+                as_written(both)
             ),
-            _ => "convert it in the transform, or give the sink a new `path`".to_owned(),
+            None => "convert it in the transform, or give the sink a new `path`".to_owned(),
         };
         Some(format!("the table has it as {}, the rows have it as {rows}; {way_out}", column.type_name()))
     }
@@ -260,6 +271,14 @@ impl Shape {
             _ => None,
         };
         self.columns.iter().filter_map(known).collect()
+    }
+}
+
+/// A type as it is written in a pipeline file: the comma of a decimal must not end it.
+fn as_written(data_type: DataType) -> String {
+    match data_type {
+        DataType::Decimal { .. } => format!("\"{data_type}\""),
+        _ => data_type.to_string(),
     }
 }
 

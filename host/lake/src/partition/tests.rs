@@ -55,7 +55,7 @@ fn folders_hold_only_plain_letters_and_stay_apart() {
         Some(""),
         Some("a%2Fb"),
         Some(".."),
-        Some("__HIVE_DEFAULT_PARTITION__"),
+        Some("__HIVE_default_partition__"),
         Some("eu"),
         Some("\u{1F980}"),
         Some("a:b*?\"<>|\n"),
@@ -74,7 +74,7 @@ fn folders_hold_only_plain_letters_and_stay_apart() {
             "p=%C3%BC",
             "p=a%252Fb",
             "p=%2E%2E",
-            "p=%5F_HIVE_DEFAULT_PARTITION__",
+            "p=__HIVE_default_partition__",
             "p=%F0%9F%A6%80",
             "p=a%3Ab%2A%3F%22%3C%3E%7C%0A",
         ]
@@ -82,6 +82,15 @@ fn folders_hold_only_plain_letters_and_stay_apart() {
     assert_eq!(found[0].2, [0, 11], "rows of one value come together in their order");
     assert_eq!((&found[1].1, &found[1].2), (&vec![None], &vec![1, 7]), "the empty text is null");
     assert_eq!(found[10].1, [Some("\u{1F980}".to_owned())]);
+}
+
+#[test]
+fn a_value_that_readers_take_for_null_is_refused_and_names_stand_as_they_are() {
+    let refused =
+        parts(vec![ids(1), text("p", &[Some("__HIVE_DEFAULT_PARTITION__")])], &["p"]).expect_err("is null to some");
+    assert!(refused.contains("polars and Hive read as null"), "{refused}");
+    let found = parts(vec![ids(1), text("größe", &[Some("ü")])], &["größe"]).expect("parts");
+    assert_eq!(found[0].0, "größe=%C3%BC");
 }
 
 #[test]

@@ -64,8 +64,8 @@ fn every_column_that_does_not_fit_is_named_with_what_to_do() {
     assert_eq!(
         phrases,
         [
-            "column `total`: the table has it as decimal(12,2), the rows have it as double; convert it in the transform, or give the sink \
-             a new `path`",
+            "column `total`: the table has it as decimal(12,2), the rows have it as double; give the sink a new `path` and declare the \
+             column there, `columns: { total: text }`, which holds both",
             "`note`: the table calls it `Note`; give it that name in the transform's output",
             "`tags`: the table has it as array, the rows have it as string; convert it in the transform, or give the sink a new `path`",
             "`extra`: the table does not have it, the rows have it as boolean; add it to the table, let Lakemill add it (`schema: \
@@ -172,7 +172,7 @@ fn a_table_that_is_not_made_yet_takes_the_wider_type() {
     assert_eq!(shape.widened(&later, &declared), None, "what is declared stays");
     let strict = TableOptions { schema: SchemaPolicy::Strict, ..options(&[]) };
     assert_eq!(shape.widened(&later, &strict), None);
-    let other = rows(&[("n", DataType::Text, true)]);
+    let other = rows(&[("n", DataType::Bytes, true)]);
     assert_eq!(shape.widened(&other, &options(&[])), None, "no type holds both");
 }
 

@@ -75,7 +75,7 @@ fn must_fit(rows: DataType, table: &str) -> bool {
             | (Decimal { precision: 38, .. }, "decimal(38,10)")
             | (Date, "date")
             | (Timestamp, "timestamp" | "timestamp_ntz")
-            | (Text | Json, "string")
+            | (Boolean | Int32 | Int64 | Float32 | Float64 | Decimal { .. } | Date | Timestamp | Text | Json, "string")
             | (Bytes, "binary")
     )
 }
@@ -193,6 +193,32 @@ fn as_read(expected: &str, table: &str) -> String {
     }
 }
 
+/// What a text of a column of strings says, in the words of [`plain`] for cells of `of`.
+fn as_said(text: &str, of: DataType) -> String {
+    let Some(value) = text.strip_prefix("text ") else { return text.to_owned() };
+    let number = |value: &str, scale: i32| {
+        let cells = arrow_cast::cast(&StringArray::from(vec![value]), &ArrowType::Decimal128(38, scale as i8))
+            .expect("a number");
+        plain(&cells, 0)
+    };
+    match of {
+        DataType::Boolean => value.to_owned(),
+        DataType::Int32 | DataType::Int64 => number(value, 0),
+        DataType::Decimal { scale, .. } => number(value, scale.into()),
+        DataType::Float32 => format!("float {}", f64::from(value.parse::<f32>().expect("a number"))),
+        DataType::Float64 => format!("float {}", value.parse::<f64>().expect("a number")),
+        DataType::Date => {
+            let cells = arrow_cast::cast(&StringArray::from(vec![value]), &ArrowType::Date32).expect("a date");
+            plain(&cells, 0)
+        }
+        DataType::Timestamp => {
+            let cells = arrow_cast::cast(&StringArray::from(vec![value]), &of.to_arrow()).expect("a timestamp");
+            plain(&cells, 0)
+        }
+        DataType::Text | DataType::Json | DataType::Bytes => text.to_owned(),
+    }
+}
+
 fn without(rows: &OutputRows, refused: &[u32]) -> OutputRows {
     let count = u32::try_from(rows.batch.num_rows()).expect("few");
     let keep = UInt32Array::from_iter_values((0..count).filter(|row| !refused.contains(row)));
@@ -259,6 +285,7 @@ fn every_type_into_every_type_is_exact_or_refused() {
             // Values of folders are read back by those who know them: tests/it/folders.rs.
             if !partition {
                 for (id, value) in found {
+                    let value = if table == "string" { as_said(&value, of) } else { value };
                     assert_eq!(value, as_read(&plain(&cells, id as usize), table), "{told}: row {id}");
                 }
             }

@@ -91,7 +91,7 @@ const VALUES: [Option<&str>; 14] = [
     Some("%2F"),
     Some(".."),
     Some("a\\b:c*?\"<>|"),
-    Some("__HIVE_DEFAULT_PARTITION__"),
+    Some("__HIVE_default_partition__"),
     Some("\u{1F980}"),
     Some("a+b&c#d?e"),
     Some("line\nbreak"),

@@ -144,13 +144,13 @@ fn a_table_that_came_about_meanwhile_must_take_what_was_staged() {
     let folder = Folder::new();
     let mut sink = folder.sink();
     let staged = stage(&sink, rows(0, 5));
-    foreign_table(&folder.table(), &json!([field("id", "string", true)]), &plain_protocol(), &json!({}), &[]);
+    foreign_table(&folder.table(), &json!([field("id", "binary", true)]), &plain_protocol(), &json!({}), &[]);
     let error = sink.commit(staged, &step(0, 0, 5, 1)).expect_err("must be refused");
     // Staged anew, they might fit: a run that begins again tries that.
     assert_eq!(error.disposition(), Disposition::Retry, "{error}");
-    assert!(error.to_string().contains("column `id` is string and was long; they are made anew"), "{error}");
+    assert!(error.to_string().contains("column `id` is binary and was long; they are made anew"), "{error}");
     let error = sink.stage().stage(CheckpointId(1), rows(0, 5)).expect_err("must be refused");
-    assert!(error.to_string().contains("column `id`: the table has it as string, the rows have it as long"), "{error}");
+    assert!(error.to_string().contains("column `id`: the table has it as binary, the rows have it as long"), "{error}");
     assert_eq!(log(&folder.table()).len(), 1);
 }
 
