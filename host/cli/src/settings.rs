@@ -1,8 +1,9 @@
 //! The configuration of a single transform: given by hand, or that of the pipeline file beside it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lakemill_model::Secrets;
+use lakemill_pipeline::spec::written::{Schema, Transform};
 use lakemill_pipeline::spec::{Lookup, References, SpecFile, units};
 use serde_json::{Map, Value};
 
@@ -18,6 +19,8 @@ pub struct Settings {
     pub json: String,
     /// What of it is not to be shown.
     pub secrets: Secrets,
+    /// The types of the records, as the pipeline file has them.
+    pub schema: Schema,
 }
 
 /// The configuration of `component`: `by_hand`, or else that of the `pipeline.yaml` in `folder`, if one is there that names a component of
@@ -26,18 +29,18 @@ pub struct Settings {
 /// # Errors
 /// If it is no JSON object, the file is wrong, or something is referred to that is not there.
 pub fn of(by_hand: Option<&str>, folder: &Path, component: &Path) -> Result<Settings, Failure> {
-    let (config, folder) = match by_hand {
-        Some(text) => (parse(text)?, Path::new(".").to_owned()),
+    let (config, folder, schema) = match by_hand {
+        Some(text) => (parse(text)?, Path::new(".").to_owned(), Schema::default()),
         None => match of_file(folder, component)? {
-            Some((config, folder)) => (config, folder),
-            None => (Map::new(), folder.to_owned()),
+            Some(found) => found,
+            None => (Map::new(), folder.to_owned(), Schema::default()),
         },
     };
     let mut secrets = Secrets::default();
     let lookup = Lookup { folder: &folder, references: References::LookedUp };
     let resolved = units::configured(&config, lookup, &mut secrets);
     let resolved = resolved.map_err(|why| Failure::invalid(format!("the configuration: {why}")))?;
-    Ok(Settings { json: Value::Object(resolved).to_string(), secrets })
+    Ok(Settings { json: Value::Object(resolved).to_string(), secrets, schema })
 }
 
 fn parse(text: &str) -> Result<Map<String, Value>, Failure> {
@@ -46,7 +49,8 @@ fn parse(text: &str) -> Result<Map<String, Value>, Failure> {
     })
 }
 
-fn of_file(folder: &Path, component: &Path) -> Result<Option<(Map<String, Value>, std::path::PathBuf)>, Failure> {
+/// Configuration, folder and types.
+fn of_file(folder: &Path, component: &Path) -> Result<Option<(Map<String, Value>, PathBuf, Schema)>, Failure> {
     let path = folder.join(FILE);
     if !path.is_file() {
         return Ok(None);
@@ -56,5 +60,8 @@ fn of_file(folder: &Path, component: &Path) -> Result<Option<(Map<String, Value>
     })?;
     let is_it = |path: &str| file.resolve(path).file_name() == component.file_name();
     let transform = file.spec.transforms.iter().find(|transform| is_it(&transform.component));
-    Ok(transform.map(|transform| (transform.config.clone().unwrap_or_default(), file.folder.clone())))
+    let found = |transform: &Transform| {
+        (transform.config.clone().unwrap_or_default(), file.folder.clone(), file.spec.source.schema.clone())
+    };
+    Ok(transform.map(found))
 }

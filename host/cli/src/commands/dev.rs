@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use lakemill_model::{RawBatch, RecordRef};
-use lakemill_pipeline::spec::written::Schema;
 use lakemill_pipeline::tryout;
 use serde_json::{Value, json};
 
@@ -105,7 +104,7 @@ fn round(args: &Args) -> Result<Round, Failure> {
         false => (0, Vec::new()),
     };
     let (test, started) = (started.elapsed(), Instant::now());
-    let Settings { json, secrets } = settings::of(args.config.as_deref(), &args.folder, &component)?;
+    let Settings { json, secrets, schema } = settings::of(args.config.as_deref(), &args.folder, &component)?;
     let transform = tryout::load_hiding(&component, json, secrets, compiler::program())?;
     let records = records(args)?;
     let mut raw = RawBatch::default();
@@ -113,7 +112,7 @@ fn round(args: &Args) -> Result<Round, Failure> {
         let (key, value) = (key.as_deref(), value.as_deref());
         raw.push(RecordRef { topic: "events", partition: 0, offset, timestamp_ms: Some(0), key, value });
     }
-    let made = tryout::run(&*transform, &raw, &Schema::Infer)?;
+    let made = tryout::run(&*transform, &raw, &schema)?;
     Ok(Round { passed, failed, rows: rows(&made)?, dead: made.dead, build, test, replay: started.elapsed() })
 }
 

@@ -29,7 +29,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let bytes = std::fs::read(&args.file)
         .map_err(|error| Failure::invalid(format!("read {}: {error}", args.file.display())))?;
-    let Settings { json: config, secrets } = settings::of(args.config.as_deref(), Path::new("."), &args.file)?;
+    let Settings { json: config, secrets, .. } = settings::of(args.config.as_deref(), Path::new("."), &args.file)?;
     let found = lakemill_runtime::inspect(&bytes, &config, secrets, compiler::program())
         .map_err(|error| Failure::invalid(format!("{}: {error}", args.file.display())))?;
     if args.json {

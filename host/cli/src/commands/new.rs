@@ -27,6 +27,60 @@ pub struct Args {
     pub json: bool,
 }
 
+/// Names that cargo refuses for a package, keywords and the crates of the project among them.
+const RESERVED: &[&str] = &[
+    "abstract",
+    "alloc",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "const",
+    "continue",
+    "core",
+    "crate",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "if",
+    "impl",
+    "in",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "override",
+    "priv",
+    "proc-macro",
+    "pub",
+    "ref",
+    "return",
+    "self",
+    "static",
+    "std",
+    "struct",
+    "super",
+    "test",
+    "trait",
+    "true",
+    "try",
+    "type",
+    "unsafe",
+    "lakemill-guest",
+    "serde",
+];
+
 /// Makes it.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -34,6 +88,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     {
         return Err(Failure::invalid(format!(
             "`{}` is no name for a transform: a letter first, then lower-case letters, digits and hyphens, 64 at most",
+            args.name
+        )));
+    }
+    if RESERVED.contains(&args.name.as_str()) {
+        return Err(Failure::invalid(format!(
+            "`{0}` is a name that Rust or this project uses itself: choose another one, such as `my-{0}`",
             args.name
         )));
     }
