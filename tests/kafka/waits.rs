@@ -53,9 +53,9 @@ fn alter(scene: &Scene, like: &Pipeline, changes: &[&str]) -> Result<()> {
 #[test]
 fn a_table_that_does_not_fit_is_waited_for_from_the_first_start_on() -> Result<()> {
     let (scene, like, _) = scene("misfit-start")?;
-    alter(&scene, &like, &["after_total=string"])?;
+    alter(&scene, &like, &["after_total=binary"])?;
     // A run that has an end says so with its exit code.
-    let words = ["column `after_total`", "the table has it as string, the rows have it as double"];
+    let words = ["column `after_total`", "the table has it as binary, the rows have it as double"];
     scene.pipeline.run()?.expect(2, &words)?;
     let mut lakemill = scene.pipeline.start()?;
     lakemill.until_it_says("goes on by itself when the table fits", 1)?;
@@ -84,7 +84,7 @@ fn a_table_that_changes_under_a_running_pipeline_is_waited_for() -> Result<()> {
     let (mut scene, like, mut events) = scene("misfit-live")?;
     let mut lakemill = scene.pipeline.start()?;
     scene.wait_for_all(&mut lakemill)?;
-    alter(&scene, &like, &["after_quantity=string", "after_paid=string"])?;
+    alter(&scene, &like, &["after_quantity=binary", "after_paid=binary"])?;
     let before = scene.sent.len();
     scene.send(&events.by_ref().take(700).collect::<Vec<_>>(), &[])?;
     lakemill.until_it_says("goes on by itself when the table fits", 1)?;

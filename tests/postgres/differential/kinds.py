@@ -427,7 +427,7 @@ def all_kinds():
         decimal_kind("domain of numeric", "price", 10, 2),
     ]
     times = [
-        Kind("date", "date", v.dates, date_days, date_cell, read=DATE_SQL, declared=lambda modes: ("date", {"form": "days"}),
+        Kind("date", "date", v.dates, date_days, date_cell, read=DATE_SQL, declared=lambda modes: ("date", {"form": "days", "years": [-5000, 6_000_000]}),
              in_array=v.array_dates, array_marked=lambda modes: modes.time != "connect"),
         *(time(f"time({n})", f"time({n})", n) for n in (0, 3, 6)),
         time("time", "time", 6),

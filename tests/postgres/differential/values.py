@@ -69,7 +69,8 @@ def money(r, modes, streamed):
     edges = ["999999.99", "-999999.99", "0", "0.01", "-0.01"]
     edges += ["99999999999999.99", "92233720368547758.07", "-92233720368547758.08"] if streamed else []
     # Through a double, 1.10 is 1.1 in a snapshot with decimals as text.
-    return f"'{r.choice(edges) if r.random() < 0.5 else r.randint(-10**8, 10**8) / 10 + 0.01:.2f}'::numeric::money"
+    some = f"{r.randint(-10**8, 10**8) / 10 + 0.01:.2f}"
+    return f"'{r.choice(edges) if r.random() < 0.5 else some}'::numeric::money"
 
 
 def reals(r, modes, streamed):
