@@ -133,6 +133,9 @@ pub(crate) enum Verdict {
 /// Rows below which a share says nothing.
 const ROWS_MIN: u64 = 200;
 
+/// Time that slower code must have cost, in microseconds, before it is taken back for that.
+const LOST_US_MIN: f64 = 250_000.0;
+
 impl TrialReport {
     /// The share of compared rows that differ in any way.
     pub fn diff_share(&self) -> f64 {
@@ -187,8 +190,9 @@ impl TrialReport {
             }
             let time = |side: &Side| side.call_us as f64 / side.rows.max(1) as f64;
             let (old, new) = (time(&self.old), time(&self.new));
-            // Below this, the clock is coarser than the calls.
-            if self.old.call_us > 10_000 && new > old * bounds.slowdown_max {
+            let lost_us = self.new.call_us as f64 - old * self.new.rows as f64;
+            // Below this, the clock is coarser than the calls, or a busy machine stood still for a moment.
+            if self.old.call_us > 10_000 && lost_us > LOST_US_MIN && new > old * bounds.slowdown_max {
                 return roll_back(format!("it takes {new:.2} us a row, and the old code {old:.2}"));
             }
         }
