@@ -57,6 +57,7 @@ fn edited(text: &str, (old, new): (&str, &str)) -> Result<String> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of refusals")]
 fn what_a_refusal_of_a_file_says_to_write_is_accepted() -> Result<()> {
     let folder = Folder::new()?;
     folder.validate(GOOD, &[])?.expect(0, &[])?;

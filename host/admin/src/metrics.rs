@@ -129,13 +129,13 @@ fn latency(pipeline: &str, of: &LatencyHistogram) -> MetricFamily {
     label.set_name("pipeline".into());
     label.set_value(pipeline.into());
     let mut metric = Metric::default();
-    metric.set_label(vec![label].into());
+    metric.set_label(vec![label]);
     metric.set_histogram(histogram);
     let mut family = MetricFamily::default();
     family.set_name("messaging_process_duration_seconds".into());
     family.set_help("From a record's Kafka timestamp to its commit.".into());
     family.set_field_type(MetricType::HISTOGRAM);
-    family.set_metric(vec![metric].into());
+    family.set_metric(vec![metric]);
     family
 }
 

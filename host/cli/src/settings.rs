@@ -29,13 +29,15 @@ pub struct Settings {
 /// # Errors
 /// If it is no JSON object, the file is wrong, or something is referred to that is not there.
 pub fn of(by_hand: Option<&str>, folder: &Path, component: &Path) -> Result<Settings, Failure> {
-    let (config, folder, schema) = match by_hand {
-        Some(text) => (parse(text)?, Path::new(".").to_owned(), Schema::default()),
-        None => match of_file(folder, component)? {
-            Some(found) => found,
-            None => (Map::new(), folder.to_owned(), Schema::default()),
-        },
+    let found = match by_hand {
+        Some(text) => Found { config: parse(text)?, folder: ".".into(), schema: Schema::default() },
+        None => of_file(folder, component)?.unwrap_or_else(|| Found {
+            config: Map::new(),
+            folder: folder.to_owned(),
+            schema: Schema::default(),
+        }),
     };
+    let Found { config, folder, schema } = found;
     let mut secrets = Secrets::default();
     let lookup = Lookup { folder: &folder, references: References::LookedUp };
     let resolved = units::configured(&config, lookup, &mut secrets);
@@ -49,8 +51,15 @@ fn parse(text: &str) -> Result<Map<String, Value>, Failure> {
     })
 }
 
-/// Configuration, folder and types.
-fn of_file(folder: &Path, component: &Path) -> Result<Option<(Map<String, Value>, PathBuf, Schema)>, Failure> {
+/// What a pipeline file has for a component.
+struct Found {
+    config: Map<String, Value>,
+    /// Where its paths begin.
+    folder: PathBuf,
+    schema: Schema,
+}
+
+fn of_file(folder: &Path, component: &Path) -> Result<Option<Found>, Failure> {
     let path = folder.join(FILE);
     if !path.is_file() {
         return Ok(None);
@@ -60,8 +69,10 @@ fn of_file(folder: &Path, component: &Path) -> Result<Option<(Map<String, Value>
     })?;
     let is_it = |path: &str| file.resolve(path).file_name() == component.file_name();
     let transform = file.spec.transforms.iter().find(|transform| is_it(&transform.component));
-    let found = |transform: &Transform| {
-        (transform.config.clone().unwrap_or_default(), file.folder.clone(), file.spec.source.schema.clone())
+    let found = |transform: &Transform| Found {
+        config: transform.config.clone().unwrap_or_default(),
+        folder: file.folder.clone(),
+        schema: file.spec.source.schema.clone(),
     };
     Ok(transform.map(found))
 }

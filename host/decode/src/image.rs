@@ -205,7 +205,7 @@ impl Image {
 
     fn lacks(&self, column: &str, found: &str) -> Reason {
         let what = format!("expected a value, found {found}; the pipeline file declares it `nullable: false`");
-        Reason::cell(self.name, column, crate::convert::Refusal::Value(what.into()))
+        Reason::cell(self.name, column, crate::convert::Refusal::Value(what))
     }
 
     /// Whether a column has a value in row `row`, the last one.

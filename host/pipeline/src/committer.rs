@@ -134,13 +134,13 @@ impl<'a> Committer<'a> {
 
     /// The sinks' tables.
     fn now(&self) -> Vec<SinkNow<'_>> {
-        let now = |(n, sink): (usize, &Box<dyn Sink>)| SinkNow {
+        let now = |n: usize| SinkNow {
             name: self.sinks[n].name(),
-            table: sink.table(),
+            table: self.sinks[n].table(),
             held: &self.held[n],
             is_side: self.sides.contains(&n),
         };
-        self.sinks.iter().enumerate().map(now).collect()
+        (0..self.sinks.len()).map(now).collect()
     }
 
     /// Lets the journal know which tables there are by now.

@@ -99,18 +99,19 @@ impl Refused {
 
     /// As the journal has it.
     pub fn unfit(&self, sink_names: &[Arc<str>], raw: &RawBatch) -> Vec<Unfit> {
-        let mut unfit: BTreeMap<(usize, &str, &str), Vec<(i32, i64)>> = BTreeMap::new();
+        let mut unfit = BTreeMap::new();
         for ((sink, record), reason) in &self.0 {
             let record = &raw.records()[*record as usize];
-            unfit.entry((*sink, reason, raw.topic(record))).or_default().push((record.partition, record.offset));
+            let topic: &str = raw.topic(record);
+            let of = unfit.entry((*sink, reason, topic)).or_insert_with(|| Unfit {
+                sink: sink_names[*sink].to_string(),
+                reason: reason.clone(),
+                topic: topic.to_owned(),
+                records: Vec::new(),
+            });
+            of.records.push((record.partition, record.offset));
         }
-        let of = |((sink, reason, topic), records): ((usize, &str, &str), Vec<(i32, i64)>)| Unfit {
-            sink: sink_names[sink].to_string(),
-            reason: reason.to_owned(),
-            topic: topic.to_owned(),
-            records,
-        };
-        unfit.into_iter().map(of).collect()
+        unfit.into_values().collect()
     }
 }
 

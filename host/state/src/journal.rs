@@ -44,7 +44,7 @@ enum Record {
     /// Where partitions start that no sink knows.
     Start(Positions),
     /// A plan of a batch that is there already takes the place of the former one.
-    Plan(Plan),
+    Plan(Box<Plan>),
     /// How a batch was cut where a transform failed.
     Cuts(CheckpointId, Vec<Cut>),
     /// Partitions were taken.
@@ -185,7 +185,7 @@ impl Journal {
     /// # Errors
     /// If the file cannot be written.
     pub fn plan(&mut self, plan: Plan) -> Result<(), StateError> {
-        self.append(&Record::Plan(plan.clone()))?;
+        self.append(&Record::Plan(Box::new(plan.clone())))?;
         reach(Point::PlanWritten);
         self.sync()?;
         reach(Point::PlanDurable);
@@ -490,7 +490,7 @@ fn read(path: &Path, pipeline: &str, bytes: &[u8]) -> Result<Remembered, StateEr
                     remembered.start.set(tp.clone(), next);
                 }
             }
-            Record::Plan(plan) => remembered.planned(plan),
+            Record::Plan(plan) => remembered.planned(*plan),
             Record::Cuts(checkpoint, cuts) => remembered.cut(checkpoint, cuts),
             Record::Refused(checkpoint) => remembered.refuse(checkpoint),
             Record::Done(done, sinks) => remembered.done(done, sinks),
@@ -536,7 +536,7 @@ fn rewrite(path: &Path, pipeline: &str, remembered: &Remembered) -> Result<(File
         text += &frame(&to_json(&Record::Done(CheckpointId(remembered.last), Vec::new())));
     }
     for plan in &remembered.plans {
-        text += &frame(&to_json(&Record::Plan(plan.clone())));
+        text += &frame(&to_json(&Record::Plan(Box::new(plan.clone()))));
     }
     replace(path, text.as_bytes(), || ())?;
     let file = OpenOptions::new().append(true).open(path).map_err(io_error("open", path))?;

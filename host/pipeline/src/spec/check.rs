@@ -95,12 +95,12 @@ fn source(source: &Source) -> Result<(), String> {
         }
         _ => return Err("`source` needs exactly one of `kafka` and `files`".into()),
     }
-    if let Some(Texts(texts)) = &source.unavailable_placeholder {
-        if texts.is_empty() || texts.iter().any(String::is_empty) {
-            return Err("`source.unavailable_placeholder` is empty: write the text of the connector's \
-                        `unavailable.value.placeholder`, or leave the key out"
-                .into());
-        }
+    if let Some(Texts(texts)) = &source.unavailable_placeholder
+        && (texts.is_empty() || texts.iter().any(String::is_empty))
+    {
+        return Err("`source.unavailable_placeholder` is empty: write the text of the connector's \
+                    `unavailable.value.placeholder`, or leave the key out"
+            .into());
     }
     source.schema.check("source.schema")
 }
