@@ -101,6 +101,15 @@ impl Positions {
         self.0.is_empty()
     }
 
+    /// Sets those that are further by `others`.
+    pub fn raise<'a>(&mut self, others: impl IntoIterator<Item = (&'a TopicPartition, NextOffset)>) {
+        for (tp, next) in others {
+            if self.get(tp).is_none_or(|known| known < next) {
+                self.set(tp.clone(), next);
+            }
+        }
+    }
+
     /// Moves every partition of `delta` to the end of its range.
     pub fn advance(&mut self, delta: &PositionDelta) {
         for (tp, range) in delta.iter() {

@@ -66,11 +66,7 @@ pub(crate) fn leave_out(resume: &mut Resume, wanted: &[TopicPartition]) -> Posit
 /// The furthest of several positions of each partition.
 pub(crate) fn furthest<'a>(all: impl Iterator<Item = (&'a TopicPartition, NextOffset)>) -> Positions {
     let mut furthest = Positions::new();
-    for (tp, next) in all {
-        if furthest.get(tp).is_none_or(|there| there < next) {
-            furthest.set(tp.clone(), next);
-        }
-    }
+    furthest.raise(all);
     furthest
 }
 

@@ -355,7 +355,7 @@ impl Remembered {
                 }
             }
             for sink in sinks {
-                raise(self.held.entry(sink).or_default(), &ends);
+                self.held.entry(sink).or_default().raise(ends.iter());
             }
         }
     }
@@ -426,7 +426,7 @@ impl Remembered {
             }
         }
         for (sink, held) in other.held {
-            raise(self.held.entry(sink).or_default(), &held);
+            self.held.entry(sink).or_default().raise(held.iter());
         }
         self.last = self.last.max(other.last);
         for mut plan in other.plans {
@@ -541,15 +541,6 @@ fn rewrite(path: &Path, pipeline: &str, remembered: &Remembered) -> Result<(File
     replace(path, text.as_bytes(), || ())?;
     let file = OpenOptions::new().append(true).open(path).map_err(io_error("open", path))?;
     Ok((file, text.len() as u64))
-}
-
-/// Sets positions to those of `to` that are further.
-fn raise(positions: &mut Positions, to: &Positions) {
-    for (tp, next) in to.iter() {
-        if positions.get(tp).is_none_or(|known| known < next) {
-            positions.set(tp.clone(), next);
-        }
-    }
 }
 
 fn listed(owned: &BTreeMap<TopicPartition, Owned>) -> Vec<(String, i32, Owned)> {

@@ -11,6 +11,8 @@ mod kind;
 mod lines;
 mod matching;
 mod newcomers;
+#[cfg(test)]
+mod packing;
 mod paths;
 mod source;
 

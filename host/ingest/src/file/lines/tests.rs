@@ -1,8 +1,7 @@
 //! Lines, plain and compressed: one by one, from any place, and as far as they go.
 
-use std::io::Write;
-
 use super::*;
+use crate::file::packing::{gzip, zstd};
 
 struct Scene {
     _directory: tempfile::TempDir,
@@ -20,16 +19,6 @@ impl Scene {
     fn lines(&self) -> Lines {
         Lines::open(&self.path).expect("opens")
     }
-}
-
-fn gzip(content: &[u8]) -> Vec<u8> {
-    let mut to = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    to.write_all(content).expect("packs");
-    to.finish().expect("packs")
-}
-
-fn zstd(content: &[u8]) -> Vec<u8> {
-    zstd::encode_all(content, 1).expect("packs")
 }
 
 /// The rest, one that has no end included, and the error that stands there.

@@ -14,6 +14,7 @@ use lakemill_model::files::Unremembered;
 
 use super::*;
 use crate::OnDataLoss;
+use crate::file::packing::{gzip, zstd};
 
 const LIMITS: BatchLimits = BatchLimits { rows_max: 1000, bytes_max: 1 << 20, latency_max: Duration::from_secs(60) };
 
@@ -70,16 +71,6 @@ impl Files {
         let file = std::fs::File::options().append(true).create(true).open(self.path(name));
         file.and_then(|mut file| file.write_all(content)).expect("writes");
     }
-}
-
-fn gzip(content: &[u8]) -> Vec<u8> {
-    let mut to = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    to.write_all(content).expect("packs");
-    to.finish().expect("packs")
-}
-
-fn zstd(content: &[u8]) -> Vec<u8> {
-    zstd::encode_all(content, 1).expect("packs")
 }
 
 fn rows(batch: &RawBatch) -> Vec<Row> {
